@@ -1,0 +1,152 @@
+"""SageMaker processing job: challenger and champion on the same holdout, which neither has seen.
+
+    input/holdout/     Parquet files with ds, the features, and label (0 or 1)
+    input/challenger/  a model archive (model.tar.gz, or unpacked)
+    input/champion/    the same, or absent: there is no champion yet
+
+Both below ``--root`` (``/opt/ml/processing``). Writes ``output/evaluation.json``, and ``output/profile.json``, the challenger's
+reference for drift, so that it can be read without unpacking a model.
+
+Each model scores with its own ``code/inference.py`` and its own columns, through CSV lines, as a transform job would: what is
+judged is what will serve. So this script knows no algorithm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import shutil
+import sys
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from flywheel.core.metrics import auc, auc_difference, calibration_ratio, logloss
+
+RESAMPLES = 1000
+
+
+class Contestant:
+    """A model from its archive.
+
+    :param folder: where the archive lies, packed or not
+    :raises FileNotFoundError: the folder holds no model
+    """
+
+    def __init__(self, folder: Path):
+        self.name, self.folder = folder.name, folder
+        archive = folder / "model.tar.gz"
+        if archive.is_file():
+            self.folder = folder / "unpacked"
+            with tarfile.open(archive) as packed:
+                packed.extractall(self.folder, filter="data")
+        for needed in ("columns.json", "code/inference.py"):
+            if not (self.folder / needed).is_file():
+                raise FileNotFoundError(f"{self.name}: expected {needed} in the model's archive, found none in {self.folder}")
+        self.columns: dict[str, Any] = json.loads((self.folder / "columns.json").read_text(encoding="utf-8"))
+
+    def scores(self, rows: pd.DataFrame) -> np.ndarray:
+        """One score per row, shape (rows,).
+
+        :raises ValueError: the holdout lacks one of the model's features, or the model did not answer each line
+        """
+        names = [feature["name"] for feature in self.columns["features"]]
+        missing = [name for name in names if name not in rows]
+        if missing:
+            raise ValueError(f"{self.name}: expected its features in the holdout, found none of {', '.join(missing)}")
+        inference = self._inference()
+        lines = rows[names].to_csv(header=False, index=False)
+        scores = inference.predict_fn(inference.input_fn(lines, "text/csv"), inference.model_fn(str(self.folder)))
+        if len(scores) != len(rows):
+            raise ValueError(f"{self.name}: expected {len(rows)} scores, found {len(scores)}")
+        return np.asarray(scores, dtype=float)
+
+    def _inference(self) -> Any:
+        """The model's own inference code, under a name of its own: two models may bring two versions of it."""
+        specification = importlib.util.spec_from_file_location(f"inference_of_{self.name}", self.folder / "code" / "inference.py")
+        module = importlib.util.module_from_spec(specification)
+        sys.modules[specification.name] = module
+        specification.loader.exec_module(module)
+        return module
+
+
+def read_holdout(folder: Path) -> pd.DataFrame:
+    """The rows to judge on.
+
+    :raises ValueError: no files, no rows, or rows without day or label
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(("_", ".", "manifest")))
+    rows = pd.concat([pd.read_parquet(path) for path in files], ignore_index=True) if files else pd.DataFrame()
+    if rows.empty or not {"ds", "label"} <= set(rows.columns):
+        found = f"{len(rows)} rows with {list(rows.columns)}"
+        raise ValueError(f"holdout: expected rows with ds and label in {folder}, found {found}")
+    return rows
+
+
+def judge(labels: np.ndarray, scores: np.ndarray) -> dict[str, float | None]:
+    """A contestant's metrics; null where the holdout holds one class only."""
+    found = {"auc": auc(labels, scores), "logloss": logloss(labels, scores), "calibration": calibration_ratio(labels, scores)}
+    return {name: _json_number(value) for name, value in found.items()}
+
+
+def _json_number(value: float) -> float | None:
+    return None if value != value else round(value, 6)
+
+
+def evaluate(root: Path) -> dict[str, Any]:
+    """Judge the contestants below ``root`` and write the report. Returns the report.
+
+    :raises ValueError: the holdout or a model cannot be used
+    :raises FileNotFoundError: a model's archive is incomplete
+    """
+    rows = read_holdout(root / "input" / "holdout")
+    labels, days = rows["label"].to_numpy(), pd.to_datetime(rows["ds"]).dt.strftime("%Y-%m-%d")
+    challenger = Contestant(root / "input" / "challenger")
+    scores = challenger.scores(rows)
+    report: dict[str, Any] = {
+        "metric": "auc",
+        "rows": len(rows),
+        "positives": int(labels.sum()),
+        "holdout": {"start": days.min(), "end": days.max()},
+        "challenger": judge(labels, scores),
+        "champion": None,
+        "difference": None,
+    }
+    if _holds_files(root / "input" / "champion"):
+        champion_scores = Contestant(root / "input" / "champion").scores(rows)
+        report["champion"] = judge(labels, champion_scores)
+        difference = auc_difference(labels, scores, champion_scores, days, resamples=RESAMPLES)
+        report["difference"] = {
+            "auc": _json_number(difference.value),
+            "ci_low": _json_number(difference.low),
+            "ci_high": _json_number(difference.high),
+            "method": f"paired day-block bootstrap, {RESAMPLES} resamples",
+        }
+    output = root / "output"
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "evaluation.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    profile = challenger.folder / "profile.json"
+    if profile.is_file():
+        shutil.copy(profile, output / "profile.json")
+    return report
+
+
+def _holds_files(folder: Path) -> bool:
+    return folder.is_dir() and any(path.is_file() for path in folder.iterdir())
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Command line: see the module's head."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[2])
+    report = evaluate(parser.parse_known_args(arguments)[0].root)
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
