@@ -1,0 +1,116 @@
+"""# Monitor
+
+Measures drift of the features (PSI against the champion's training data) and accuracy of the predictions that were served, says
+whether either is in breach, raises the alarm and starts the training DAG.
+
+| | |
+|---|---|
+| Runs | when predictions are published (asset) or by the clock, as the spec says; by hand with `start` and `end` |
+| Reads | `features.*`, `predictions.*`, `labels.*` in Redshift, the champion's profile on S3 |
+| Writes | `monitoring.feature_drift`, `monitoring.accuracy`; a message to the alerts topic; a run of `train_<model>` |
+| Run again | replaces the same periods; a retraining that was already started for them is not started twice |
+| On failure | a failed sensor means *cannot tell* (no profile, too few labels): read its log; nothing is retrained on a guess |
+"""
+
+from __future__ import annotations
+
+from airflow.providers.amazon.aws.operators.sns import SnsPublishOperator
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import DAG, TriggerRule, chain, dag
+
+from flywheel.core.specs import ModelSpec
+from flywheel.defaults import DEFAULT_ARGS, Stage, clock, day, impact, model_specs, predictions_asset, window_params
+from flywheel.macros import template_names
+from flywheel.operators.drift import MeasureDriftOperator
+from flywheel.operators.redshift import RedshiftStatementsOperator
+from flywheel.operators.registry import ResolveChampionOperator
+from flywheel.operators.retraining import RespectCooldownOperator
+from flywheel.sensors.drift import AccuracyDriftSensor, PsiDriftSensor
+from flywheel.settings import include_dir, settings
+
+REASON = "{{ [ti.xcom_pull('psi_drift', key='reason'), ti.xcom_pull('accuracy_drift', key='reason')] | select | join('; ') }}"
+
+
+def monitor_dag(model: ModelSpec) -> DAG:
+    """The DAG that watches one model."""
+    after_scoring = model.monitoring.schedule == "after_scoring"
+
+    @dag(
+        f"monitor_{model.name}",
+        schedule=[predictions_asset(model)] if after_scoring else clock(model.monitoring.schedule, until=model.end_date),
+        start_date=day(model.start_date),
+        catchup=False,
+        max_active_runs=1,
+        default_args=DEFAULT_ARGS | {"owner": model.owner},
+        params=window_params(),
+        tags=[Stage.MONITOR, impact(model.tier)],
+        doc_md=__doc__,
+        template_searchpath=[str(include_dir() / "sql")],
+        user_defined_macros=template_names(model),
+    )
+    def monitor() -> None:
+        resolve_champion = ResolveChampionOperator(task_id="resolve_champion", model=model)
+
+        measure_drift = MeasureDriftOperator(
+            task_id="measure_drift",
+            model=model,
+            profile="{{ champion('metadata').profile }}",
+            periods="{{ periods() | tojson }}",
+        )
+        record_drift = RedshiftStatementsOperator(
+            task_id="record_drift", sql=["monitoring/delete_feature_drift.sql", "monitoring/insert_feature_drift.sql"]
+        )
+        measure_accuracy = RedshiftStatementsOperator(
+            task_id="measure_accuracy", sql=["monitoring/delete_accuracy.sql", "monitoring/insert_accuracy.sql"]
+        )
+
+        judged = {
+            "start": "{{ judged().start }}",
+            "end": "{{ judged().end }}",
+            "model_version": "{{ champion('version') }}",
+        }
+        psi_drift = PsiDriftSensor(task_id="psi_drift", model=model.name, features=model.features.drivers(), **judged)
+        accuracy_drift = AccuracyDriftSensor(
+            task_id="accuracy_drift",
+            model=model.name,
+            baseline_auc="{{ champion('metadata').auc_holdout }}",
+            max_drop=model.monitoring.accuracy_drop,
+            min_labels=model.monitoring.min_labels,
+            min_coverage=model.monitoring.min_coverage,
+            **judged,
+        )
+
+        raise_alarm = SnsPublishOperator(
+            task_id="raise_alarm",
+            target_arn=settings().alerts_topic_arn,
+            subject=f"{model.name} has drifted",
+            message=f"{REASON}\nRun {{{{ run_key() }}}} of {{{{ dag.dag_id }}}}: {{{{ ti.log_url }}}}",
+            trigger_rule=TriggerRule.ONE_SUCCESS,
+        )
+        respect_cooldown = RespectCooldownOperator(
+            task_id="respect_cooldown",
+            last_trained_until="{{ champion('last_trained_until') }}",
+            judged_until="{{ judged().end }}",
+            cooldown_days=model.monitoring.cooldown_days,
+        )
+        start_retraining = TriggerDagRunOperator(
+            task_id="start_retraining",
+            trigger_dag_id=f"train_{model.name}",
+            trigger_run_id="drift__{{ judged().end }}",
+            conf={
+                "start": f"{{{{ judged().last({model.training.window_days}).start }}}}",
+                "end": "{{ judged().end }}",
+                "reason": REASON,
+            },
+            skip_when_already_exists=True,
+        )
+
+        chain(resolve_champion, measure_drift, record_drift, psi_drift)
+        chain(resolve_champion, measure_accuracy, accuracy_drift)
+        chain([psi_drift, accuracy_drift], raise_alarm, respect_cooldown, start_retraining)
+
+    return monitor()
+
+
+for model in model_specs():
+    globals()[f"monitor_{model.name}"] = monitor_dag(model)

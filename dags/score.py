@@ -1,0 +1,91 @@
+"""# Score
+
+Scores the entities of a window with the champion (SageMaker Batch Transform) and publishes the predictions in Redshift.
+
+| | |
+|---|---|
+| Runs | when features are loaded (asset) or by the clock, as the spec says; by hand with `start` and `end` |
+| Reads | `features.<group>_v<N>` in Redshift, the champion in the model registry |
+| Writes | `predictions/<model>/<run_key>/` on S3, `predictions.<model>` in Redshift |
+| Run again | replaces the champion's predictions of the same days; those of other versions stay |
+| On failure | what was published stays. Clear the failed task. Skipped as long as there is no champion |
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, chain, dag
+
+from flywheel.core.specs import ModelSpec
+from flywheel.defaults import (
+    DEFAULT_ARGS,
+    Stage,
+    clock,
+    day,
+    features_asset,
+    impact,
+    model_specs,
+    predictions_asset,
+    window_params,
+)
+from flywheel.macros import template_names
+from flywheel.operators.redshift import RedshiftStatementsOperator
+from flywheel.operators.registry import ResolveChampionOperator
+from flywheel.operators.sagemaker import TransformOperator
+from flywheel.settings import include_dir
+
+PREDICTIONS = "s3://{{ settings.bucket }}/predictions/{{ model.name }}/{{ run_key() }}"
+
+
+def score_dag(model: ModelSpec) -> DAG:
+    """The DAG that scores with one model's champion."""
+    after_features = model.scoring.schedule == "after_features"
+
+    @dag(
+        f"score_{model.name}",
+        schedule=[features_asset(model)] if after_features else clock(model.scoring.schedule, until=model.end_date),
+        start_date=day(model.start_date),
+        catchup=False,
+        max_active_runs=1,
+        default_args=DEFAULT_ARGS | {"owner": model.owner},
+        params=window_params(),
+        tags=[Stage.SCORE, impact(model.tier)],
+        doc_md=__doc__,
+        template_searchpath=[str(include_dir() / "sql")],
+        user_defined_macros=template_names(model),
+    )
+    def score() -> None:
+        resolve_champion = ResolveChampionOperator(task_id="resolve_champion", model=model, if_none="skip")
+
+        export_features = RedshiftStatementsOperator(task_id="export_features", sql=["scoring/unload_features.sql"])
+
+        transform_features = TransformOperator(
+            task_id="transform_features",
+            framework=model.training.framework,
+            compute=model.scoring.compute,
+            model_name="{{ champion('name') }}",
+            model_package_arn="{{ champion('arn') }}",
+            input_uri=f"{PREDICTIONS}/input/",
+            output_uri=f"{PREDICTIONS}/output/",
+        )
+
+        publish_predictions = RedshiftStatementsOperator(
+            task_id="publish_predictions",
+            sql=[
+                "scoring/create_predictions.sql",
+                "scoring/stage_predictions.sql",
+                "scoring/copy_predictions.sql",
+                "scoring/delete_predictions.sql",
+                "scoring/insert_predictions.sql",
+                "scoring/record_predictions.sql",
+            ],
+            outlets=[predictions_asset(model)],
+            asset_extra={"start": "{{ window().start }}", "end": "{{ window().end }}"},
+        )
+
+        chain(resolve_champion, export_features, transform_features, publish_predictions)
+
+    return score()
+
+
+for model in model_specs():
+    globals()[f"score_{model.name}"] = score_dag(model)

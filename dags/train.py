@@ -1,0 +1,150 @@
+"""# Train
+
+Trains a challenger, lets it meet the champion on a holdout that neither has seen, and promotes the better one.
+
+| | |
+|---|---|
+| Runs | weekly, when monitoring asks for it (`reason` says why), or by hand with `start` and `end` |
+| Reads | `features.<group>_v<N>` and `labels.<model>` in Redshift, the champion in the model registry |
+| Writes | `snapshots/`, `models/`, `evaluations/<model>/<run_key>/` on S3; a version in the model registry |
+| Run again | trains on a new snapshot under the same run key; the registry gets no second version for one run |
+| On failure | the champion stays. Clear the failed task; a job that still runs is joined, not started twice |
+"""
+
+from __future__ import annotations
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import DAG, Param, chain, dag
+
+from flywheel.core.specs import ModelSpec
+from flywheel.defaults import DEFAULT_ARGS, Stage, champion_asset, clock, day, impact, model_specs, window_params
+from flywheel.macros import template_names
+from flywheel.operators.redshift import RedshiftStatementsOperator
+from flywheel.operators.registry import (
+    DecidePromotionOperator,
+    RegisterChallengerOperator,
+    ResolveChampionOperator,
+    SettleChallengerOperator,
+)
+from flywheel.operators.sagemaker import ProcessOperator, TrainOperator
+from flywheel.settings import include_dir
+
+SNAPSHOT = "s3://{{ settings.bucket }}/snapshots/{{ model.name }}/{{ run_key() }}"
+MODELS = "s3://{{ settings.bucket }}/models/{{ model.name }}/{{ run_key() }}"
+EVALUATION = "s3://{{ settings.bucket }}/evaluations/{{ model.name }}/{{ run_key() }}"
+CHALLENGER = "{{ ti.xcom_pull('register_challenger')['arn'] }}"
+DECISION = "{{ ti.xcom_pull('decide_promotion', key='decision')['reason'] }}"
+METRICS = {
+    "validation:auc": r"validation-auc[=:]\s*([0-9.]+)",
+    "validation:logloss": r"validation-logloss[=:]\s*([0-9.]+)",
+}
+
+
+def train_dag(model: ModelSpec) -> DAG:
+    """The DAG that trains, judges and promotes one model."""
+
+    @dag(
+        f"train_{model.name}",
+        schedule=clock(model.training.schedule, until=model.end_date),
+        start_date=day(model.start_date),
+        catchup=False,
+        max_active_runs=1,
+        default_args=DEFAULT_ARGS | {"owner": model.owner},
+        params=window_params() | {"reason": Param("schedule", type="string", description="Why this training was started")},
+        tags=[Stage.TRAIN, impact(model.tier)],
+        doc_md=__doc__,
+        template_searchpath=[str(include_dir() / "sql")],
+        user_defined_macros=template_names(model),
+    )
+    def train() -> None:
+        resolve_champion = ResolveChampionOperator(task_id="resolve_champion", model=model, if_none="pass")
+
+        pin_snapshot = RedshiftStatementsOperator(
+            task_id="pin_snapshot", sql=["training/unload_train.sql", "training/unload_holdout.sql"]
+        )
+
+        train_challenger = TrainOperator(
+            task_id="train_challenger",
+            script=model.training.script,
+            framework=model.training.framework,
+            compute=model.training.compute,
+            channels={"train": f"{SNAPSHOT}/train/"},
+            hyperparameters={
+                **model.training.hyperparameters,
+                "categorical": ",".join(model.features.names("category")),
+            },
+            output_uri=MODELS,
+            metrics=METRICS,
+        )
+
+        evaluate = ProcessOperator(
+            task_id="evaluate",
+            script="evaluate.py",
+            arguments=["--root", "/opt/ml/processing"],
+            framework=model.training.framework,
+            compute=model.promotion.compute,
+            inputs={
+                "holdout": f"{SNAPSHOT}/holdout/",
+                "challenger": "{{ ti.xcom_pull('train_challenger')['model_data'] }}",
+                "champion": "{{ ti.xcom_pull('resolve_champion')['model_data'] or '' }}",
+            },
+            output_uri=EVALUATION,
+        )
+
+        register_challenger = RegisterChallengerOperator(
+            task_id="register_challenger",
+            model=model,
+            run_key="{{ run_key() }}",
+            model_data="{{ ti.xcom_pull('train_challenger')['model_data'] }}",
+            image="{{ ti.xcom_pull('train_challenger')['image'] }}",
+            evaluation=f"{EVALUATION}/evaluation.json",
+            metadata={
+                "reason": "{{ params.reason }}",
+                "snapshot": SNAPSHOT,
+                "profile": f"{EVALUATION}/profile.json",
+                "training_job": "{{ ti.xcom_pull('train_challenger')['job'] }}",
+                "trained_from": "{{ training().start }}",
+                "trained_until": "{{ holdout().end }}",
+                "feature_version": str(model.features.version),
+            },
+        )
+
+        decide_promotion = DecidePromotionOperator(
+            task_id="decide_promotion",
+            model=model,
+            evaluation=f"{EVALUATION}/evaluation.json",
+            if_won="promote_challenger" if model.promotion.approval == "auto" else "approve_promotion",
+            if_lost="reject_challenger",
+        )
+
+        promote_challenger = SettleChallengerOperator(
+            task_id="promote_challenger",
+            model=model,
+            arn=CHALLENGER,
+            status="Approved",
+            reason=DECISION,
+            outlets=[champion_asset(model)],
+            asset_extra={
+                "version": "{{ ti.xcom_pull('register_challenger')['version'] }}",
+                "run_key": "{{ run_key() }}",
+            },
+        )
+        reject_challenger = SettleChallengerOperator(
+            task_id="reject_challenger", model=model, arn=CHALLENGER, status="Rejected", reason=DECISION
+        )
+
+        chain([resolve_champion, pin_snapshot], train_challenger, evaluate, register_challenger, decide_promotion)
+        chain(decide_promotion, reject_challenger)
+        if model.promotion.approval == "manual":
+            approve_promotion = ApprovalOperator(
+                task_id="approve_promotion", subject=f"Promote the challenger of {model.name}?", body=DECISION
+            )
+            chain(decide_promotion, approve_promotion, promote_challenger)
+        else:
+            chain(decide_promotion, promote_challenger)
+
+    return train()
+
+
+for model in model_specs():
+    globals()[f"train_{model.name}"] = train_dag(model)

@@ -1,0 +1,249 @@
+"""Creates what the DAGs expect to find on AWS, uploads the jobs' artifacts, and prints Flywheel's settings.
+
+    PYTHONPATH=plugins python include/infra/provision.py --bucket my-bucket > flywheel.env
+
+Idempotent: what exists is kept or brought up to date, nothing is deleted. It makes the bucket, one role for all jobs, the Glue
+job, the EMR Serverless application, the alerts topic and Redshift's schemas; the Redshift workgroup has to exist. On standard
+output there is one ``KEY=VALUE`` line for each setting (environment variables of Airflow; on MWAA give them as configuration
+options: ``AIRFLOW__FLYWHEEL__BUCKET`` is ``flywheel.bucket``); what it does goes to standard error.
+
+Credentials, region and endpoint come from the environment, as boto3 reads them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from flywheel.core.artifacts import artifacts_version, build_artifacts
+
+INCLUDE = Path(__file__).resolve().parents[1]
+SERVICES = ["glue.amazonaws.com", "emr-serverless.amazonaws.com", "sagemaker.amazonaws.com", "redshift.amazonaws.com",
+            "redshift-serverless.amazonaws.com"]  # fmt: skip
+#: The newest release with Spark 3.5, which Glue 5.0 has too.
+EMR_RELEASE = "emr-7.9.0"
+
+
+def say(text: str) -> None:
+    """Progress, kept apart from the settings on standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def ensure_bucket(bucket: str, region: str) -> None:
+    """The project's one bucket, private and versioned as MWAA wants its bucket."""
+    s3 = boto3.client("s3")
+    try:
+        s3.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
+            raise
+        place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        s3.create_bucket(Bucket=bucket, **place)
+        say(f"bucket {bucket}: created")
+    s3.put_public_access_block(
+        Bucket=bucket,
+        PublicAccessBlockConfiguration={
+            "BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True,
+        },
+    )  # fmt: skip
+
+
+def ensure_role(name: str, bucket: str) -> str:
+    """The role that the jobs run under: the bucket, their logs, their metrics, and nothing else. Returns its ARN."""
+    iam = boto3.client("iam")
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": SERVICES}, "Action": "sts:AssumeRole"}],
+    }
+    try:
+        arn = iam.get_role(RoleName=name)["Role"]["Arn"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchEntity":
+            raise
+        arn = iam.create_role(
+            RoleName=name,
+            AssumeRolePolicyDocument=json.dumps(trust),
+            Description="Flywheel's Glue, EMR, SageMaker and Redshift jobs",
+        )["Role"]["Arn"]
+        say(f"role {name}: created")
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": ["s3:ListBucket", "s3:GetBucketLocation"],
+                "Resource": f"arn:aws:s3:::{bucket}",
+            },
+            {
+                "Effect": "Allow",
+                "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
+                "Resource": f"arn:aws:s3:::{bucket}/*",
+            },
+            {
+                "Effect": "Allow",
+                "Action": [
+                    "logs:CreateLogGroup",
+                    "logs:CreateLogStream",
+                    "logs:PutLogEvents",
+                    "logs:DescribeLogStreams",
+                ],
+                "Resource": ["arn:aws:logs:*:*:log-group:/aws-glue/*", "arn:aws:logs:*:*:log-group:/aws/*"],
+            },
+            {"Effect": "Allow", "Action": "logs:DescribeLogGroups", "Resource": "*"},
+            {
+                "Effect": "Allow",
+                "Action": "cloudwatch:PutMetricData",
+                "Resource": "*",
+                "Condition": {"StringLike": {"cloudwatch:namespace": ["Glue", "/aws/sagemaker/*", "Flywheel"]}},
+            },
+            {
+                "Effect": "Allow",
+                "Action": [
+                    "ecr:GetAuthorizationToken",
+                    "ecr:BatchCheckLayerAvailability",
+                    "ecr:GetDownloadUrlForLayer",
+                    "ecr:BatchGetImage",
+                ],
+                "Resource": "*",
+            },
+        ],
+    }
+    iam.put_role_policy(RoleName=name, PolicyName="flywheel-jobs", PolicyDocument=json.dumps(policy))
+    return arn
+
+
+def ensure_glue_job(name: str, role_arn: str, script: str) -> None:
+    """One Glue job for all ingestion; each run names its script. Two of the smallest workers, four runs at once."""
+    glue = boto3.client("glue")
+    definition: dict[str, Any] = {
+        "Role": role_arn,
+        "Command": {"Name": "glueetl", "ScriptLocation": script, "PythonVersion": "3"},
+        "GlueVersion": "5.0",
+        "WorkerType": "G.1X",
+        "NumberOfWorkers": 2,
+        "ExecutionProperty": {"MaxConcurrentRuns": 4},
+        "MaxRetries": 0,  # Airflow retries
+        "Timeout": 240,
+    }
+    try:
+        glue.get_job(JobName=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "EntityNotFoundException":
+            raise
+        glue.create_job(Name=name, **definition)
+        say(f"Glue job {name}: created")
+    else:
+        glue.update_job(JobName=name, JobUpdate=definition)
+
+
+def ensure_emr_application(name: str) -> str:
+    """The EMR Serverless application for features; it starts by itself and stops when idle. Returns its id."""
+    emr = boto3.client("emr-serverless")
+    for page in emr.get_paginator("list_applications").paginate(
+        states=["CREATING", "CREATED", "STARTING", "STARTED", "STOPPING", "STOPPED"]
+    ):
+        for application in page["applications"]:
+            if application["name"] == name:
+                return application["id"]
+    created = emr.create_application(
+        name=name,
+        releaseLabel=EMR_RELEASE,
+        type="SPARK",
+        clientToken=name,
+        autoStartConfiguration={"enabled": True},
+        autoStopConfiguration={"enabled": True, "idleTimeoutMinutes": 15},
+    )
+    say(f"EMR Serverless application {name}: created")
+    return created["applicationId"]
+
+
+def run_setup_sql(workgroup: str, database: str) -> None:
+    """Schemas and monitoring tables in Redshift: the statements of ``include/sql/setup`` in one transaction.
+
+    :raises RuntimeError: with Redshift's reason
+    """
+    files = sorted((INCLUDE / "sql" / "setup").glob("*.sql"), key=lambda path: ("schema" not in path.name, path.name))
+    redshift = boto3.client("redshift-data")
+    statement = redshift.batch_execute_statement(
+        WorkgroupName=workgroup,
+        Database=database,
+        Sqls=[path.read_text() for path in files],
+        StatementName="flywheel-setup",
+    )
+    while (answer := redshift.describe_statement(Id=statement["Id"]))["Status"] not in (
+        "FINISHED",
+        "FAILED",
+        "ABORTED",
+    ):
+        time.sleep(0.2)
+    if answer["Status"] != "FINISHED":
+        raise RuntimeError(f"setup of Redshift database {database}: {answer['Status']}: {answer.get('Error')}")
+
+
+def upload_artifacts(bucket: str) -> str:
+    """Job scripts, packages and contracts under their version; a version that is whole is not uploaded again. Returns it."""
+    s3 = boto3.client("s3")
+    version = artifacts_version(INCLUDE)
+    marker = f"artifacts/{version}/_SUCCESS"
+    try:
+        s3.head_object(Bucket=bucket, Key=marker)
+        return version
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+            raise
+    artifacts = build_artifacts(INCLUDE)
+    for name, content in artifacts.items():
+        s3.put_object(Bucket=bucket, Key=f"artifacts/{version}/{name}", Body=content)
+    s3.put_object(Bucket=bucket, Key=marker, Body=b"")
+    say(f"artifacts {version}: {len(artifacts)} uploaded")
+    return version
+
+
+def provision(arguments: argparse.Namespace) -> dict[str, str]:
+    """Everything in the order of its dependencies; returns the settings."""
+    region = boto3.session.Session().region_name or "us-east-1"
+    ensure_bucket(arguments.bucket, region)
+    version = upload_artifacts(arguments.bucket)
+    role = ensure_role(arguments.role, arguments.bucket)
+    ensure_glue_job(arguments.glue_job, role, f"s3://{arguments.bucket}/artifacts/{version}/scripts/glue/ingest_dataset.py")
+    application = ensure_emr_application(arguments.emr_application)
+    topic = boto3.client("sns").create_topic(Name=arguments.alerts_topic)["TopicArn"]
+    run_setup_sql(arguments.redshift_workgroup, arguments.redshift_database)
+    return {
+        "bucket": arguments.bucket,
+        "region": region,
+        "role_arn": role,
+        "redshift_role_arn": role,
+        "glue_job": arguments.glue_job,
+        "emr_application_id": application,
+        "redshift_workgroup": arguments.redshift_workgroup,
+        "redshift_database": arguments.redshift_database,
+        "alerts_topic_arn": topic,
+    }
+
+
+def main() -> None:
+    """Command line; see the module's head."""
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--bucket", required=True, help="the project's bucket; created when it does not exist")
+    parser.add_argument("--role", default="flywheel-jobs", help="name of the jobs' role")
+    parser.add_argument("--glue-job", default="flywheel-ingest")
+    parser.add_argument("--emr-application", default="flywheel-features")
+    parser.add_argument("--alerts-topic", default="flywheel-alerts")
+    parser.add_argument("--redshift-workgroup", default="flywheel", help="has to exist")
+    parser.add_argument("--redshift-database", default="flywheel", help="has to exist")
+    for name, value in provision(parser.parse_args()).items():
+        print(f"AIRFLOW__FLYWHEEL__{name.upper()}={value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+INSERT INTO features.{{ model.features.table }} (
+    entity_id,
+    event_time,
+    ds
+    {%- for name in model.features.columns %},
+    {{ name }}
+    {%- endfor %}
+)
+SELECT
+    entity_id,
+    event_time,
+    event_time::DATE AS ds
+    {%- for name in model.features.columns %},
+    {{ name }}
+    {%- endfor %}
+FROM stage_features

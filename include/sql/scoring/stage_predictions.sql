@@ -1,0 +1,4 @@
+CREATE TEMP TABLE stage_predictions (
+    entity_id VARCHAR(128) NOT NULL,
+    score DOUBLE PRECISION NOT NULL
+)

@@ -1,0 +1,8 @@
+{% from "training/_snapshot.sql.jinja" import snapshot -%}
+UNLOAD ($$
+    {{ snapshot(model, training()) }}
+$$)
+TO 's3://{{ settings.bucket }}/snapshots/{{ model.name }}/{{ run_key() }}/train/'
+IAM_ROLE '{{ settings.redshift_role_arn }}'
+FORMAT AS PARQUET
+CLEANPATH

@@ -1,0 +1,98 @@
+"""What all DAGs have in common: default arguments, tags, params, assets and the template names."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import Any
+
+from airflow.sdk import Asset, Param, timezone
+
+from flywheel.callbacks import alert_on_failure
+from flywheel.core.contracts import Contract, load_contracts
+from flywheel.core.specs import ModelSpec, load_model_specs
+from flywheel.settings import include_dir, settings
+from flywheel.timetables import SourceCalendarTimetable
+
+DEFAULT_ARGS: dict[str, Any] = {
+    "owner": "flywheel",
+    "retries": 2,
+    "retry_delay": timedelta(seconds=30),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=10),
+    "execution_timeout": timedelta(hours=6),
+    "aws_conn_id": settings().aws_conn_id,
+    "on_failure_callback": alert_on_failure(),
+}
+
+
+class Stage(StrEnum):
+    """The stage of the lifecycle that a DAG belongs to; its first tag."""
+
+    INGEST = "stage/ingest"
+    FEATURES = "stage/features"
+    TRAIN = "stage/train"
+    SCORE = "stage/score"
+    MONITOR = "stage/monitor"
+
+
+def impact(tier: str) -> str:
+    """The tag that tells the person on duty how soon to act (docs/runbooks)."""
+    return f"impact/{tier}"
+
+
+def window_params() -> dict[str, Param]:
+    """Params of every DAG that covers dates: a manual run or a backfill by chunk gives both, a scheduled run neither."""
+    day: dict[str, Any] = {"type": ["null", "string"], "format": "date", "default": None}
+    return {
+        "start": Param(**day, title="First day", description="First day to cover (YYYY-MM-DD); empty: the run's data interval"),
+        "end": Param(**day, title="Last day", description="Last day to cover, inclusive; give both days or neither"),
+    }
+
+
+def model_specs() -> tuple[ModelSpec, ...]:
+    """All models of ``include/models/``."""
+    return load_model_specs(include_dir() / "models")
+
+
+def source_contracts() -> list[tuple[Contract, list[Contract]]]:
+    """Each dataset that has a delivery of its own, with those that are delivered together with it."""
+    contracts = load_contracts(include_dir() / "datasets")
+    return [
+        (contract, [other for other in contracts.values() if other.delivered_with == contract.name])
+        for contract in contracts.values()
+        if contract.delivered_with is None
+    ]
+
+
+def processed_asset(dataset: str) -> Asset:
+    """Processed partitions of a dataset; events carry ``start`` and ``end`` in their extra."""
+    return Asset(name=f"processed/{dataset}", uri=f"flywheel://processed/{dataset}")
+
+
+def features_asset(model: ModelSpec) -> Asset:
+    """Feature partitions of a model in Redshift; events carry ``start`` and ``end``."""
+    return Asset(name=f"features/{model.name}", uri=f"flywheel://features/{model.name}")
+
+
+def champion_asset(model: ModelSpec) -> Asset:
+    """A new champion in the registry; events carry ``version`` and ``run_key``."""
+    return Asset(name=f"champion/{model.name}", uri=f"flywheel://champion/{model.name}")
+
+
+def predictions_asset(model: ModelSpec) -> Asset:
+    """Published predictions of a model; events carry ``start`` and ``end``."""
+    return Asset(name=f"predictions/{model.name}", uri=f"flywheel://predictions/{model.name}")
+
+
+def day(value: date) -> Any:
+    """A day of a spec as Airflow wants dates: midnight UTC."""
+    return timezone.datetime(value.year, value.month, value.day)
+
+
+def clock(cron: str | None, until: date | None) -> SourceCalendarTimetable | None:
+    """A cron schedule whose runs cover the interval that has just ended; None for a DAG that runs by hand only.
+
+    :param until: last day with data; None while data keep coming
+    """
+    return None if cron is None else SourceCalendarTimetable(cron, until.isoformat() if until else None)

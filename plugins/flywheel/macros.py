@@ -1,0 +1,106 @@
+"""The names that Flywheel's templates know, besides Airflow's own.
+
+``{{ window().start }}``, ``{{ window().end }}`` the days that the run covers; ``{{ run_key() }}`` the run's name;
+``{{ training().start }}``, ``{{ holdout().start }}`` the split of a training run; ``{{ judged().end }}`` the trailing days that
+monitoring judges; ``{{ champion("version") }}`` what the task ``resolve_champion`` found; ``{{ manifest("features") }}`` what the
+feature job wrote; ``{{ model }}`` the spec; ``{{ settings }}`` the AWS side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from jinja2 import pass_context
+
+from flywheel.core import runs
+from flywheel.core.runs import Window
+from flywheel.core.specs import ModelSpec
+from flywheel.settings import settings
+
+
+@pass_context
+def window(context: Mapping[str, Any]) -> Window:
+    """The days that the run covers (see :mod:`flywheel.core.runs` for where they come from).
+
+    :raises WindowError: the run gives no days, or impossible ones
+    """
+    events = (context.get("triggering_asset_events") or {}).values()
+    extras = [event.extra for of_asset in events for event in of_asset]
+    return runs.resolve_window(context["params"], extras, (context.get("data_interval_start"), context.get("data_interval_end")))
+
+
+@pass_context
+def run_key(context: Mapping[str, Any]) -> str:
+    """The one name of this pipeline run."""
+    return runs.run_key(context["dag"].dag_id, context["run_id"])
+
+
+def template_names(model: ModelSpec | None = None) -> dict[str, Any]:
+    """``user_defined_macros`` of a DAG; with a model also those that depend on its spec."""
+    names: dict[str, Any] = {"window": window, "run_key": run_key, "settings": settings()}
+    if model is not None:
+        names |= {"model": model, **_of_model(model)}
+    return names
+
+
+def _of_model(model: ModelSpec) -> dict[str, Any]:
+    """The names that a model's DAGs know besides."""
+
+    @pass_context
+    def labelled(context: Mapping[str, Any]) -> Window:
+        """The days whose labels became known with the run's window."""
+        return window(context).shift(-model.label.lag_days)
+
+    @pass_context
+    def training_window(context: Mapping[str, Any]) -> Window:
+        """The days whose features and labels the snapshot takes: as asked, else the newest that have their labels."""
+        if context["params"].get("start"):
+            return window(context)
+        return labelled(context).last(model.training.window_days)
+
+    @pass_context
+    def holdout(context: Mapping[str, Any]) -> Window:
+        """The last days of the training window, which no model of this run sees before it is judged."""
+        return training_window(context).last(model.training.holdout_days)
+
+    @pass_context
+    def training(context: Mapping[str, Any]) -> Window:
+        """The training window without its holdout."""
+        whole, held = training_window(context), holdout(context)
+        return Window(whole.start, held.start - timedelta(days=1))
+
+    @pass_context
+    def judged(context: Mapping[str, Any]) -> Window:
+        """The trailing days that monitoring judges: those up to the last day whose labels are known."""
+        return labelled(context).last(model.monitoring.window_days)
+
+    @pass_context
+    def periods(context: Mapping[str, Any]) -> list[dict[str, str]]:
+        """What monitoring measures, as start and end: each week that ended in the run's days, and the trailing window judged."""
+        days = labelled(context)
+        weeks = [week for week in Window(days.start - timedelta(days=6), days.end).weeks() if week.end >= days.start]
+        return [period.as_dict() for period in [*weeks, judged(context)]]
+
+    @pass_context
+    def champion(context: Mapping[str, Any], key: str) -> Any:
+        """A value of the run's champion, as the task ``resolve_champion`` found it."""
+        return context["ti"].xcom_pull(task_ids="resolve_champion")[key]
+
+    @pass_context
+    def manifest(context: Mapping[str, Any], zone: str) -> str:
+        """S3 URI of the manifest of what this run's feature job has written to a zone (``features`` or ``labels``)."""
+        group = f"{model.features.group}/v{model.features.version}"
+        return f"s3://{settings().bucket}/{zone}/{group}/_manifests/{run_key(context)}.json"
+
+    return {
+        "labelled": labelled,
+        "training_window": training_window,
+        "training": training,
+        "holdout": holdout,
+        "judged": judged,
+        "periods": periods,
+        "champion": champion,
+        "manifest": manifest,
+    }

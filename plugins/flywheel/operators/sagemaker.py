@@ -1,0 +1,313 @@
+"""SageMaker jobs: training, processing, batch transform; requests are built from the spec's compute blocks.
+
+The provider's SageMaker operators take one untyped ``config`` dict, are not resumable, make a new job name on every retry and
+report a failed deferred transform as a success (apache/airflow PR #69042); so these build on :class:`JobOperator` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from flywheel.core.specs import Compute
+from flywheel.hooks.jobs import Identity
+from flywheel.operators.job import JobFailed, JobOperator
+from flywheel.settings import image_uri, settings
+
+CONTENT_TYPE = "text/csv"
+CHECKPOINTS = "/opt/ml/checkpoints"
+
+
+class SageMakerJobOperator(JobOperator):
+    """What the three have in common: a job is found by its name.
+
+    :param framework: framework of the container, key of ``images.json``
+    :param compute: machines and limits, from the spec
+    """
+
+    def __init__(self, *, framework: str, compute: Compute, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.framework, self.compute = framework, compute
+
+    @property
+    def name_key(self) -> str:
+        """The identity's one key, e.g. ``TrainingJobName``."""
+        return f"{self.kind.title()}JobName"
+
+    def image(self) -> str:
+        """URI of the framework's container in this region."""
+        return image_uri(self.framework, self.region_name or settings().region)
+
+    def find_running(self, client: Any, names: Sequence[str]) -> Identity | None:
+        """Describes each name; SageMaker answers ValidationException for one that does not exist."""
+        for name in names:
+            try:
+                description = self._describe({self.name_key: name})
+            except ClientError as error:
+                if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
+                    continue
+                raise
+            if not self.job_kind.is_over(description):
+                return {self.name_key: name}
+        return None
+
+
+class TrainOperator(SageMakerJobOperator):
+    """Trains a model in script mode (API: ``CreateTrainingJob``).
+
+    Hyperparameters of the container contract (``sagemaker_program``, ``sagemaker_submit_directory``) are added here. Managed
+    spot training and checkpoints are asked for as the compute block says.
+
+    :param script: folder of ``include/scripts/sagemaker`` that holds ``train.py`` and ``inference.py``
+    :param channels: ``{channel: S3 prefix}`` (templated)
+    :param hyperparameters: the script's own (templated)
+    :param output_uri: S3 prefix for ``<job name>/output/model.tar.gz`` (templated)
+    :param metrics: ``{metric name: regular expression}`` over the log
+    Returns ``{"job", "model_data", "image", "metrics": {name: value}, "billable_seconds"}``.
+    """
+
+    kind = "training"
+    template_fields: Sequence[str] = (*JobOperator.template_fields, "channels", "hyperparameters", "output_uri")
+
+    def __init__(
+        self,
+        *,
+        script: str,
+        channels: Mapping[str, str],
+        hyperparameters: Mapping[str, Any],
+        output_uri: str,
+        metrics: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.script, self.channels, self.hyperparameters, self.output_uri = (
+            script,
+            dict(channels),
+            dict(hyperparameters),
+            output_uri,
+        )
+        self.metrics = dict(metrics or {})
+
+    def request(self, name: str) -> dict[str, Any]:
+        """The whole request for a job of this name."""
+        source = f"{settings().artifacts}/{self.script}.tar.gz"
+        stopping = {"MaxRuntimeInSeconds": self.compute.max_runtime_seconds}
+        request: dict[str, Any] = {
+            "TrainingJobName": name,
+            "AlgorithmSpecification": {
+                "TrainingImage": self.image(),
+                "TrainingInputMode": "File",
+                "MetricDefinitions": [{"Name": key, "Regex": regex} for key, regex in self.metrics.items()],
+            },
+            "RoleArn": settings().role_arn,
+            "HyperParameters": {
+                **{key: _text(value) for key, value in self.hyperparameters.items()},
+                "sagemaker_program": "train.py",
+                "sagemaker_submit_directory": source,
+                "sagemaker_region": self.region_name or settings().region,
+            },
+            "InputDataConfig": [
+                {"ChannelName": channel, "DataSource": {"S3DataSource": _s3_prefix(uri)}, "InputMode": "File"}
+                for channel, uri in self.channels.items()
+            ],
+            "OutputDataConfig": {"S3OutputPath": self.output_uri},
+            "ResourceConfig": _machines(self.compute),
+            "StoppingCondition": stopping,
+        }
+        if self.compute.spot:
+            request["EnableManagedSpotTraining"] = True
+            stopping["MaxWaitTimeInSeconds"] = self.compute.spot.max_wait_seconds
+        if self.compute.checkpoints:
+            # Beside the task's output, not below the job's name: the next attempt resumes from it.
+            request["CheckpointConfig"] = {"S3Uri": f"{self.output_uri}/checkpoints", "LocalPath": CHECKPOINTS}
+            request["HyperParameters"]["checkpoint_dir"] = CHECKPOINTS
+        return request
+
+    def start(self, client: Any, name: str) -> Identity:
+        """Creates the job; its name is its idempotency."""
+        settings().need("bucket", "role_arn")
+        client.create_training_job(**self.request(name))
+        return {"TrainingJobName": name}
+
+    def result(self, client: Any, identity: Identity, description: Mapping[str, Any]) -> Any:
+        """What the next tasks need to know of the trained model.
+
+        :raises JobFailed: the script ended well but left no model
+        """
+        model_data = description.get("ModelArtifacts", {}).get("S3ModelArtifacts")
+        if not model_data:
+            raise JobFailed(
+                f"training job {identity['TrainingJobName']} completed without a model: train.py has to write to SM_MODEL_DIR"
+            )
+        return {
+            "job": identity["TrainingJobName"],
+            "model_data": model_data,
+            "image": description["AlgorithmSpecification"]["TrainingImage"],
+            "metrics": {m["MetricName"]: m["Value"] for m in description.get("FinalMetricDataList", [])},
+            "billable_seconds": description.get("BillableTimeInSeconds"),
+        }
+
+
+class ProcessOperator(SageMakerJobOperator):
+    """Runs a script of ``include/scripts/sagemaker`` as a processing job (API: ``CreateProcessingJob``).
+
+    :param script: file name of the script
+    :param arguments: its command line (templated)
+    :param inputs: ``{name: S3 prefix or object}``, found at ``/opt/ml/processing/input/<name>``; empty ones
+        are left out (templated)
+    :param output_uri: S3 prefix that gets ``/opt/ml/processing/output`` when the job ends (templated)
+    """
+
+    kind = "processing"
+    template_fields: Sequence[str] = (*JobOperator.template_fields, "arguments", "inputs", "output_uri")
+
+    def __init__(self, *, script: str, arguments: Sequence[str] = (), inputs: Mapping[str, str], output_uri: str, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.script, self.arguments, self.inputs, self.output_uri = script, list(arguments), dict(inputs), output_uri
+
+    def request(self, name: str) -> dict[str, Any]:
+        """The whole request for a job of this name."""
+        artifacts = settings().artifacts
+        root = "/opt/ml/processing"
+        inputs = {
+            "code": f"{artifacts}/scripts/sagemaker/{self.script}",
+            "core": f"{artifacts}/flywheel_core.zip",
+            **self.inputs,
+        }
+        return {
+            "ProcessingJobName": name,
+            "AppSpecification": {
+                "ImageUri": self.image(),
+                "ContainerEntrypoint": ["python3", f"{root}/input/code/{self.script}"],
+                **({"ContainerArguments": self.arguments} if self.arguments else {}),
+            },
+            "Environment": {"PYTHONPATH": f"{root}/input/core/flywheel_core.zip"},
+            "RoleArn": settings().role_arn,
+            "ProcessingInputs": [
+                {
+                    "InputName": key,
+                    "S3Input": {
+                        "S3Uri": uri,
+                        "LocalPath": f"{root}/input/{key}",
+                        "S3DataType": "S3Prefix",
+                        "S3InputMode": "File",
+                        "S3DataDistributionType": "FullyReplicated",
+                    },
+                }
+                for key, uri in inputs.items()
+                if uri
+            ],
+            "ProcessingOutputConfig": {
+                "Outputs": [
+                    {
+                        "OutputName": "output",
+                        "S3Output": {
+                            "S3Uri": self.output_uri,
+                            "LocalPath": f"{root}/output",
+                            "S3UploadMode": "EndOfJob",
+                        },
+                    }
+                ]
+            },
+            "ProcessingResources": {"ClusterConfig": _machines(self.compute)},
+            "StoppingCondition": {"MaxRuntimeInSeconds": self.compute.max_runtime_seconds},
+        }
+
+    def start(self, client: Any, name: str) -> Identity:
+        """Creates the job; its name is its idempotency."""
+        settings().need("bucket", "role_arn")
+        client.create_processing_job(**self.request(name))
+        return {"ProcessingJobName": name}
+
+    def result(self, client: Any, identity: Identity, description: Mapping[str, Any]) -> Any:
+        """The job's name and where its output lies."""
+        return {"job": identity["ProcessingJobName"], "output": self.output_uri}
+
+
+class TransformOperator(SageMakerJobOperator):
+    """Scores CSV lines with a registered model (API: ``CreateModel`` if need be, ``CreateTransformJob``).
+
+    Each input line is an entity's id followed by its features; each output line is the id and the score.
+
+    :param model: ``{"name", "arn"}`` of the model to score with, as ResolveChampionOperator returns it (templated)
+    :param input_uri: S3 prefix of the CSV files (templated)
+    :param output_uri: S3 prefix for ``<file>.out`` (templated)
+    """
+
+    kind = "transform"
+    template_fields: Sequence[str] = (
+        *JobOperator.template_fields,
+        "model_name",
+        "model_package_arn",
+        "input_uri",
+        "output_uri",
+    )
+
+    def __init__(self, *, model_name: str, model_package_arn: str, input_uri: str, output_uri: str, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.model_name, self.model_package_arn, self.input_uri, self.output_uri = (
+            model_name,
+            model_package_arn,
+            input_uri,
+            output_uri,
+        )
+
+    def request(self, name: str) -> dict[str, Any]:
+        """The whole request for a job of this name."""
+        return {
+            "TransformJobName": name,
+            "ModelName": self.model_name,
+            "BatchStrategy": "MultiRecord",
+            "MaxPayloadInMB": 6,
+            "MaxConcurrentTransforms": self.compute.instance_count,
+            "TransformInput": {
+                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": self.input_uri}},
+                "ContentType": CONTENT_TYPE,
+                "SplitType": "Line",
+            },
+            "TransformOutput": {"S3OutputPath": self.output_uri, "Accept": CONTENT_TYPE, "AssembleWith": "Line"},
+            "DataProcessing": {"InputFilter": "$[1:]", "JoinSource": "Input", "OutputFilter": "$[0,-1]"},
+            "TransformResources": {
+                "InstanceType": self.compute.instance_type,
+                "InstanceCount": self.compute.instance_count,
+            },
+        }
+
+    def start(self, client: Any, name: str) -> Identity:
+        """Makes sure that the model exists (its name holds the package's version, so it is the same model), starts the job."""
+        settings().need("bucket", "role_arn")
+        try:
+            client.describe_model(ModelName=self.model_name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("ValidationException", "ResourceNotFound"):
+                raise
+            client.create_model(
+                ModelName=self.model_name,
+                ExecutionRoleArn=settings().role_arn,
+                Containers=[{"ModelPackageName": self.model_package_arn}],
+            )
+        client.create_transform_job(**self.request(name))
+        return {"TransformJobName": name}
+
+    def result(self, client: Any, identity: Identity, description: Mapping[str, Any]) -> Any:
+        """The job's name and where its output lies."""
+        return {"job": identity["TransformJobName"], "output": self.output_uri}
+
+
+def _text(value: Any) -> str:
+    """A hyperparameter as SageMaker wants it: everything is text."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _s3_prefix(uri: str) -> dict[str, str]:
+    return {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
+
+
+def _machines(compute: Compute) -> dict[str, Any]:
+    return {
+        "InstanceType": compute.instance_type,
+        "InstanceCount": compute.instance_count,
+        "VolumeSizeInGB": compute.volume_gb,
+    }

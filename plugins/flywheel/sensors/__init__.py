@@ -1,0 +1,1 @@
+"""Sensors: they ask one question of what was measured."""

@@ -1,0 +1,14 @@
+"""Flywheel's one Airflow plugin: registers what Airflow has to find by name. Everything else is imported from ``flywheel``."""
+
+from __future__ import annotations
+
+from airflow.plugins_manager import AirflowPlugin
+
+from flywheel.timetables import SourceCalendarTimetable
+
+
+class FlywheelPlugin(AirflowPlugin):
+    """Timetables."""
+
+    name = "flywheel"
+    timetables = [SourceCalendarTimetable]

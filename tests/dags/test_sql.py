@@ -1,0 +1,105 @@
+"""Every SQL file, as the DAGs render it: valid Redshift, one statement, nothing of a template left."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlfluff.core import FluffConfig, Linter
+
+from flywheel.operators.redshift import RedshiftOperator
+
+if TYPE_CHECKING:
+    from airflow.dag_processing.dagbag import DagBag
+
+SQL = Path(__file__).parents[2] / "include" / "sql"
+CHAMPION = {
+    "version": 3,
+    "name": "flight-delay-v3",
+    "arn": "arn:aws:sagemaker:us-east-1:123456789012:model-package/flight-delay/3",
+    "model_data": "s3://flywheel-tests/models/model.tar.gz",
+    "metadata": {"profile": "s3://flywheel-tests/profile.json", "auc_holdout": "0.73"},
+    "last_trained_until": "2013-03-30",
+}
+MEASURED = [
+    {
+        "start": "2013-04-01",
+        "end": "2013-04-07",
+        "feature": "carrier",
+        "psi": 0.01,
+        "threshold": 0.2,
+        "rows": 7,
+        "state": "ok",
+    },
+    {
+        "start": "2013-04-02",
+        "end": "2013-04-29",
+        "feature": "temp",
+        "psi": 0.9,
+        "threshold": 0.2,
+        "rows": 28,
+        "state": "drift",
+    },
+]
+
+
+class Run:
+    """What templates ask of a task instance."""
+
+    run_id = "manual__2013-05-01"
+    log_url = "http://airflow/log"
+
+    def xcom_pull(self, task_ids: str | None = None, key: str = "return_value") -> Any:
+        """The values that the tasks before would have left."""
+        return {"resolve_champion": CHAMPION, "measure_drift": MEASURED}[task_ids or ""]
+
+
+def rendered(dagbag: DagBag) -> Iterator[tuple[str, str]]:
+    """Task and statement, for every statement of every DAG."""
+    for dag in dagbag.dags.values():
+        for task in dag.tasks:
+            if isinstance(task, RedshiftOperator):
+                copy = task.prepare_for_execution()
+                copy.resolve_template_files()
+                params = {"start": "2013-04-01", "end": "2013-04-30", "reason": "test"}
+                copy.render_template_fields({"dag": dag, "ti": Run(), "run_id": Run.run_id, "params": params})  # type: ignore[typeddict-item]
+                for statement in [copy.sql] if isinstance(copy.sql, str) else copy.sql:
+                    if statement:
+                        yield f"{dag.dag_id}.{task.task_id}", statement
+
+
+def problems(sql: str) -> list[str]:
+    """What sqlfluff's Redshift parser does not understand; it knows no ``:name`` parameters, so they get a value."""
+    linter = Linter(config=FluffConfig(overrides={"dialect": "redshift", "templater": "raw"}))
+    return [str(violation) for violation in linter.parse_string(re.sub(r"(?<![:\w]):([a-z_]+)", "'1'", sql) + "\n").violations]
+
+
+def test_every_rendered_statement_is_redshift(dagbag: DagBag) -> None:
+    statements = list(rendered(dagbag))
+    assert len(statements) > 20
+    for task, sql in statements:
+        assert "{{" not in sql and "{%" not in sql and ";" not in sql, f"{task}: {sql}"
+        assert not problems(sql), f"{task}: {problems(sql)}\n{sql}"
+
+
+@pytest.mark.parametrize("path", sorted((SQL / "setup").glob("*.sql")), ids=lambda path: path.stem)
+def test_setup_is_redshift(path: Path) -> None:
+    assert not problems(path.read_text())
+
+
+def test_every_file_is_used(dagbag: DagBag) -> None:
+    used = {text for dag in dagbag.dags.values() for task in dag.tasks if isinstance(task, RedshiftOperator)
+            for text in ([task.sql] if isinstance(task.sql, str) else task.sql)}  # fmt: skip
+    unused = {path.parent.name for path in SQL.rglob("*.sql") if path.read_text() not in used}
+    assert unused == {"setup"}, "the DagBag has read the files of its templates; provisioning reads setup/"
+
+
+def test_days_of_a_load_are_those_of_the_run(dagbag: DagBag) -> None:
+    statements = dict(rendered(dagbag))
+    sql = "\n".join(sql for task, sql in rendered(dagbag) if task == "load_features_flight_delay.load_redshift")
+    assert "WHERE ds BETWEEN '2013-04-01' AND '2013-04-30'" in sql
+    assert "WHERE ds BETWEEN '2013-03-31' AND '2013-04-29'" in sql, "labels lag a day behind"
+    assert statements

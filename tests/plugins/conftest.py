@@ -1,0 +1,131 @@
+"""Operators run against a real local AWS, and a run of Airflow reduced to what an operator sees of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+
+ROOT = Path(__file__).parents[2]
+JOBS_PYTHON = ROOT / ".venv-jobs" / "bin" / "python"
+
+
+class Aws:
+    """The running local AWS: ``endpoint``, and clients of its services."""
+
+    def __init__(self, endpoint: str, root: Path):
+        self.endpoint, self.root = endpoint, root
+        self.environment = {
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+
+    def client(self, service: str) -> Any:
+        """A boto3 client."""
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+    def calls(self, operation: str) -> list[dict[str, Any]]:
+        """The journal's entries of one operation."""
+        lines = (self.root / "journal.jsonl").read_text().splitlines()
+        return [entry for entry in map(json.loads, lines) if entry["operation"] == operation]
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    """A local AWS of the tests' own, provisioned as a deployment is; Airflow's connection and settings lead to it."""
+    root = tmp_path_factory.mktemp("aws")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW"))}
+    server = subprocess.Popen(
+        [str(JOBS_PYTHON), "-m", "localaws", "serve", "--root", str(root), "--port", "0"],
+        env=clean | {"PYTHONPATH": str(ROOT / "include")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stdout
+        ready = re.search(r"http://127\.0\.0\.1:\d+", server.stdout.readline())
+        assert ready, "the local AWS did not start"
+        running = Aws(ready.group(), root)
+        settings = subprocess.run(
+            [str(JOBS_PYTHON), "include/infra/provision.py", "--bucket", "flywheel-tests"],
+            cwd=ROOT, env=clean | running.environment | {"PYTHONPATH": str(ROOT / "plugins")},
+            check=True, stdout=subprocess.PIPE, text=True,
+        ).stdout  # fmt: skip
+        extra = {"region_name": "us-east-1", "endpoint_url": running.endpoint}
+        connection = {"conn_type": "aws", "login": "test", "password": "test", "extra": extra}
+        os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = json.dumps(connection)
+        os.environ.update(line.split("=", 1) for line in settings.splitlines())
+        from flywheel.settings import settings as cached
+
+        cached.cache_clear()
+        yield running
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+class TaskInstance:
+    """What an operator sees of its task instance: who it is, and XCom."""
+
+    def __init__(self, task_id: str, try_number: int = 1, run_id: str = "manual__2013-04-01"):
+        self.dag_id, self.task_id, self.run_id, self.map_index, self.try_number = "dag", task_id, run_id, -1, try_number
+        self.xcom: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Keeps the value, which must be JSON as in Airflow's database."""
+        self.xcom[key] = json.loads(json.dumps(value))
+
+
+class Runner:
+    """Executes an operator as Airflow does: in the worker, and when it defers, its trigger and then its second half."""
+
+    deferred = False
+
+    def run(self, operator: Any, try_number: int = 1) -> Any:
+        """The operator's return value. ``deferred`` tells whether it left the worker."""
+        self.ti = TaskInstance(operator.task_id, try_number)
+        self.context: dict[str, Any] = {"ti": self.ti, "outlet_events": {}, "params": {}}
+        try:
+            return operator.execute(self.context)
+        except TaskDeferred as deferral:
+            self.deferred = True
+            event = asyncio.run(self.first_event(deferral.trigger))
+            return getattr(operator, deferral.method_name)(self.context, event.payload, **deferral.kwargs)
+
+    @staticmethod
+    async def first_event(trigger: Any) -> Any:
+        """Rebuilds the trigger from its serialisation, as the triggerer does, and waits for what it fires."""
+        path, arguments = trigger.serialize()
+        module, _, name = path.rpartition(".")
+        rebuilt = getattr(__import__(module, fromlist=[name]), name)(**json.loads(json.dumps(arguments)))
+        assert rebuilt.serialize() == trigger.serialize()
+        return await anext(rebuilt.run())
+
+
+@pytest.fixture
+def runner() -> Runner:
+    """A fresh run."""
+    return Runner()
+
+
+@pytest.fixture
+def run() -> Callable[[Any], Any]:
+    """Executes an operator in a run of its own and returns its value."""
+    return lambda operator: Runner().run(operator)

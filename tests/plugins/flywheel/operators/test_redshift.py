@@ -1,0 +1,88 @@
+"""SQL operators against the local Redshift, in the three ways of waiting; and what every job operator shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flywheel.operators.job import JobFailed
+from flywheel.operators.redshift import RedshiftQueryOperator, RedshiftStatementsOperator
+from flywheel.settings import settings
+
+Run = Callable[[Any], Any]
+#: A few hundred million additions: long enough to be watched.
+SLOW_QUERY = """
+WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
+SELECT COUNT(*) AS n FROM numbers AS a CROSS JOIN numbers AS b WHERE (a.n * b.n) % 7 = 3
+"""
+
+
+@pytest.fixture
+def table(aws: Any, run: Run, request: pytest.FixtureRequest) -> str:
+    """An empty table of the test's own."""
+    name = "monitoring." + "".join(c if c.isalnum() else "_" for c in request.node.name)[:60].lower()
+    run(RedshiftStatementsOperator(task_id=f"create_{request.node.name}", sql=[f"CREATE TABLE {name} (n INTEGER)"]))
+    return name
+
+
+def test_rows_come_back_by_name(aws: Any, runner: Any) -> None:
+    query = RedshiftQueryOperator(
+        task_id="query", sql="SELECT 7 AS n, :word AS word, NULL AS nothing", parameters={"word": "it's"}
+    )
+    assert runner.run(query) == [{"n": 7, "word": "it's", "nothing": None}]
+
+
+@pytest.mark.parametrize("way", ["blocking", "waits a moment", "deferred"])
+def test_the_three_ways_of_waiting_give_the_same(aws: Any, runner: Any, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way == "deferred":
+        monkeypatch.setenv("AIRFLOW__FLYWHEEL__WAIT_BEFORE_DEFERRING_SECONDS", "0")
+        settings.cache_clear()
+    operator = RedshiftQueryOperator(
+        task_id=f"wait_{way.replace(' ', '_')}", sql=SLOW_QUERY, deferrable=way != "blocking", poll_seconds=0.2
+    )
+    result = runner.run(operator)
+    settings.cache_clear()
+    assert result[0]["n"] > 0
+    assert runner.deferred is (way == "deferred")
+    assert set(runner.ti.xcom["job"]) == {"Id"}
+
+
+def test_a_batch_takes_effect_as_a_whole_or_not_at_all(aws: Any, run: Run, table: str) -> None:
+    batch = RedshiftStatementsOperator(
+        task_id="half", sql=[f"INSERT INTO {table} VALUES (1)", f"INSERT INTO {table} VALUES ('not a number')"]
+    )
+    with pytest.raises(JobFailed, match="not a number"):
+        run(batch)
+    assert run(RedshiftQueryOperator(task_id="count_after_half", sql=f"SELECT COUNT(*) AS n FROM {table}")) == [{"n": 0}]
+
+
+def test_the_same_try_sent_twice_runs_once(aws: Any, run: Run, table: str) -> None:
+    """The answer of the create call was lost, the task's try starts over: the token gives the statement that exists."""
+    insert = RedshiftStatementsOperator(task_id="insert_once", sql=[f"INSERT INTO {table} VALUES (1)"])
+    first, second = run(insert), run(insert)
+    assert first["Id"] == second["Id"]
+    assert run(RedshiftQueryOperator(task_id="count_once", sql=f"SELECT COUNT(*) AS n FROM {table}")) == [{"n": 1}]
+
+
+def test_a_retry_joins_the_statement_that_still_runs(aws: Any, runner: Any) -> None:
+    operator = RedshiftQueryOperator(task_id="join", sql=SLOW_QUERY)
+    from flywheel.core.runs import job_name
+
+    name = job_name("dag", "join", "manual__2013-04-01", -1, 1)
+    running = operator.start(operator.client, name)
+    rows: list[dict[str, Any]] = runner.run(operator, try_number=2)
+    assert runner.ti.xcom["job"] == running
+    assert rows[0]["n"] > 0
+
+
+def test_a_killed_task_stops_its_statement(aws: Any) -> None:
+    operator = RedshiftQueryOperator(
+        task_id="kill",
+        sql=SLOW_QUERY.replace("CROSS JOIN numbers AS b", "CROSS JOIN numbers AS b CROSS JOIN numbers AS c"),
+    )
+    operator.identity = operator.start(operator.client, "kill-1")
+    operator.on_kill()
+    with pytest.raises(JobFailed, match="ABORTED"):
+        operator._finish({}, operator.identity, operator._wait(30) or {})  # type: ignore[typeddict-item]

@@ -1,0 +1,82 @@
+"""The requests that SageMaker gets: what the spec's compute block says, as AWS wants it (botocore checks the shapes)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.session import get_session
+from botocore.validate import ParamValidator
+
+from flywheel.core.specs import Compute, Spot, load_model_spec
+from flywheel.operators.sagemaker import ProcessOperator, TrainOperator, TransformOperator
+
+SPEC = load_model_spec(Path(__file__).parents[4] / "include" / "models" / "flight_delay.yaml")
+
+
+def check(operation: str, request: dict[str, Any]) -> None:
+    """Holds a request to botocore's own model of the operation."""
+    shape = get_session().get_service_model("sagemaker").operation_model(operation).input_shape
+    report = ParamValidator().validate(request, shape)
+    assert not report.has_errors(), report.generate_report()
+
+
+def train(compute: Compute) -> dict[str, Any]:
+    operator = TrainOperator(
+        task_id="train", script="xgboost_classifier", framework="xgboost", compute=compute, channels={"train": "s3://b/train/"},
+        hyperparameters={"max_depth": 6, "verbose": True}, output_uri="s3://b/models/k", metrics={"auc": "auc=(.*)"},
+    )  # fmt: skip
+    request = operator.request("name-1")
+    check("CreateTrainingJob", request)
+    return request
+
+
+def test_compute_block_reaches_the_training_request() -> None:
+    compute = Compute(
+        instance_type="ml.g5.2xlarge",
+        instance_count=2,
+        volume_gb=50,
+        max_runtime_seconds=600,
+        spot=Spot(max_wait_seconds=900),
+        checkpoints=True,
+    )
+    request = train(compute)
+    assert request["ResourceConfig"] == {"InstanceType": "ml.g5.2xlarge", "InstanceCount": 2, "VolumeSizeInGB": 50}
+    assert request["EnableManagedSpotTraining"] is True
+    assert request["StoppingCondition"] == {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 900}
+    assert request["CheckpointConfig"] == {"S3Uri": "s3://b/models/k/checkpoints", "LocalPath": "/opt/ml/checkpoints"}
+    assert request["HyperParameters"]["max_depth"] == "6"
+    assert request["HyperParameters"]["verbose"] == "true"
+    assert (
+        request["AlgorithmSpecification"]["TrainingImage"]
+        == "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.2-0"
+    )
+
+
+def test_without_spot_and_checkpoints_nothing_is_asked_for() -> None:
+    request = train(Compute(instance_type="ml.m5.large"))
+    assert not {"EnableManagedSpotTraining", "CheckpointConfig"} & set(request)
+    assert request["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600}
+
+
+@pytest.mark.parametrize("champion", ["", "s3://b/champion/model.tar.gz"])
+def test_evaluation_takes_a_champion_if_there_is_one(champion: str) -> None:
+    operator = ProcessOperator(
+        task_id="evaluate", script="evaluate.py", framework="xgboost", compute=SPEC.promotion.compute,
+        inputs={"holdout": "s3://b/holdout/", "champion": champion}, output_uri="s3://b/evaluations",
+    )  # fmt: skip
+    request = operator.request("name-1")
+    check("CreateProcessingJob", request)
+    names = [item["InputName"] for item in request["ProcessingInputs"]]
+    assert names == ["code", "core", "holdout", *(["champion"] if champion else [])]
+
+
+def test_transform_joins_scores_to_ids() -> None:
+    operator = TransformOperator(
+        task_id="transform", framework="xgboost", compute=SPEC.scoring.compute, model_name="m-v1", model_package_arn="arn",
+        input_uri="s3://b/in/", output_uri="s3://b/out/",
+    )  # fmt: skip
+    request = operator.request("name-1")
+    check("CreateTransformJob", request)
+    assert request["DataProcessing"] == {"InputFilter": "$[1:]", "JoinSource": "Input", "OutputFilter": "$[0,-1]"}

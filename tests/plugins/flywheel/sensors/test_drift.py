@@ -1,0 +1,86 @@
+"""The sensors' three answers, from measurements in the local Redshift."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+
+from flywheel.operators.redshift import RedshiftStatementsOperator
+from flywheel.sensors.drift import AccuracyDriftSensor, CannotTell, PsiDriftSensor
+
+SQL = Path(__file__).parents[4] / "include" / "sql" / "monitoring"
+Run = Callable[[Any], Any]
+PERIOD = {"start": "2013-04-01", "end": "2013-04-28"}
+
+
+def measured(run: Run, model: str, table: str, values: list[str]) -> None:
+    """Writes measurements of version 1 of a model for the period."""
+    rows = ", ".join(f"('{model}', 1, '2013-04-01', '2013-04-28', {row}, 'key')" for row in values)
+    run(RedshiftStatementsOperator(task_id=f"measured_{model}", sql=[f"INSERT INTO monitoring.{table} VALUES {rows}"]))
+
+
+def psi_sensor(model: str, features: list[str]) -> PsiDriftSensor:
+    sensor = PsiDriftSensor(task_id=f"psi_{model}", model=model, model_version="1", features=features, **PERIOD)
+    sensor.sql = (SQL / "select_feature_drift.sql").read_text()  # Airflow reads it when it loads the DAG
+    return sensor
+
+
+def accuracy_sensor(model: str) -> AccuracyDriftSensor:
+    sensor = AccuracyDriftSensor(
+        task_id=f"accuracy_{model}", model=model, model_version="1", baseline_auc="0.75", max_drop=0.15, min_labels=1000,
+        min_coverage=0.9, **PERIOD,
+    )  # fmt: skip
+    sensor.sql = (SQL / "select_accuracy.sql").read_text()
+    return sensor
+
+
+def test_psi_past_its_threshold_is_a_breach_with_its_reason(aws: Any, runner: Any, run: Run) -> None:
+    measured(run, "psi_breach", "feature_drift", ["'carrier', 0.31, 0.2, 9, 'drift'", "'dest', 0.1, 0.2, 9, 'ok'"])
+    reason = runner.run(psi_sensor("psi_breach", ["carrier", "dest"]))
+    assert reason.startswith("PSI carrier 0.310 over 0.200; 2013-04-01 to 2013-04-28")
+    assert runner.ti.xcom["reason"] == reason
+
+
+def test_drift_of_context_is_no_breach(aws: Any, runner: Any, run: Run) -> None:
+    measured(run, "psi_context", "feature_drift", ["'temp', 9.9, 0.2, 9, 'drift'", "'dest', 0.1, 0.2, 9, 'ok'"])
+    with pytest.raises(AirflowSkipException, match=r"the largest is dest 0\.100"):
+        runner.run(psi_sensor("psi_context", ["dest"]))
+    assert "reason" not in runner.ti.xcom
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "missing"),
+    [
+        ("psi_nothing", [], "nothing was measured"),
+        ("psi_few", ["'carrier', 0.3, 0.5, 9, 'insufficient'"], "too few rows, or none, for carrier"),
+        ("psi_lost", ["'dest', 0.1, 0.2, 9, 'ok'"], "too few rows, or none, for carrier"),
+    ],
+)
+def test_psi_that_was_not_measured_is_no_all_clear(aws: Any, run: Run, model: str, rows: list[str], missing: str) -> None:
+    if rows:
+        measured(run, model, "feature_drift", rows)
+    with pytest.raises(CannotTell, match=missing):
+        run(psi_sensor(model, ["carrier"]))
+
+
+@pytest.mark.parametrize(
+    ("model", "row", "error", "words"),
+    [
+        ("acc_breach", "5000, 4900, 1000, 0.70, 0.2", None, "Gini 0.400 against 0.500"),
+        ("acc_ok", "5000, 4900, 1000, 0.74, 0.2", AirflowSkipException, "allowed -15%"),
+        ("acc_few", "900, 900, 200, 0.60, 0.2", CannotTell, "900 labels"),
+        ("acc_early", "9000, 5000, 1000, 0.60, 0.2", CannotTell, "5000 of 9000 predictions have a label"),
+        ("acc_one_class", "5000, 4900, 0, NULL, 0.2", CannotTell, r"\(0 positive\)"),
+    ],
+)
+def test_accuracy(aws: Any, run: Run, model: str, row: str, error: type[Exception] | None, words: str) -> None:
+    measured(run, model, "accuracy", [row])
+    if error is None:
+        assert words in run(accuracy_sensor(model))
+    else:
+        with pytest.raises(error, match=words):
+            run(accuracy_sensor(model))
