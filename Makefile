@@ -1,0 +1,77 @@
+# Everything starts here: `make` alone lists what there is. Needs make and any Python from 3.8 on; `make setup` does the rest.
+SHELL := /bin/bash
+PYTHON ?= python3
+AIRFLOW_BIN := .venv/bin
+JOBS := PYTHONPATH=include .venv-jobs/bin/python
+# The environment around must not reach in: no bytecode would double every start, a foreign PYTHONPATH would shadow modules.
+unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME VIRTUAL_ENV AIRFLOW_HOME
+.DEFAULT_GOAL := help
+.PHONY: help setup up down status demo bench test test-fast lint format test-airflow test-jobs test-e2e lock docs compose-env clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+
+setup: ## install both Python environments (done once; later calls end at once)
+	@$(PYTHON) include/laptop/bootstrap.py
+
+up: setup ## start Airflow and the local AWS, and leave them running
+	@$(JOBS) -m laptop up
+
+down: ## stop Airflow and the local AWS; their state is kept
+	@if [ -x .venv-jobs/bin/python ]; then $(JOBS) -m laptop down; else echo "Nothing is installed, so nothing runs."; fi
+
+status: setup ## show what runs
+	@$(JOBS) -m laptop status
+
+demo: setup ## play the whole lifecycle on real data and write the report (ARGS="--keep-up" leaves Airflow running)
+	@$(JOBS) -m laptop demo $(ARGS)
+
+bench: setup ## measure: the demo's stages, orchestration overhead, parse times, the local AWS
+	@$(JOBS) -m laptop bench $(ARGS)
+
+# Each part runs even when an earlier one has failed, so that one run tells everything; the last line is the verdict.
+test: setup ## everything: lint, types, unit tests, the local AWS, the lifecycle end to end
+	@failed=; for part in lint test-airflow test-jobs test-e2e; do \
+	    echo; echo "== make $$part"; $(MAKE) --no-print-directory $$part || failed="$$failed $$part"; \
+	done; echo; \
+	if [ -n "$$failed" ]; then echo "make test: FAILED:$$failed"; exit 1; fi; \
+	echo "make test: lint, test-airflow, test-jobs and test-e2e passed"
+
+test-fast: setup ## lint and the tests that start neither a JVM nor an Airflow
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory test-airflow test-jobs SELECT='-m "not slow"'
+
+lint: setup ## ruff and mypy
+	@$(AIRFLOW_BIN)/ruff check .
+	@$(AIRFLOW_BIN)/mypy
+
+format: setup ## let ruff mend and format what it can
+	@$(AIRFLOW_BIN)/ruff check --fix .
+	@$(AIRFLOW_BIN)/ruff format .
+
+test-airflow: setup ## DAGs, operators and the architecture, in Airflow's environment
+	@$(AIRFLOW_BIN)/python -m pytest tests/dags tests/plugins $(wildcard tests/*.py) $(SELECT) $(ARGS)
+
+test-jobs: setup ## the local AWS, the jobs and the laptop's tools, in the jobs' environment
+	@.venv-jobs/bin/python -m pytest tests/include $(SELECT) $(ARGS)
+
+test-e2e: setup ## the whole lifecycle on a slice of the data, with a real Airflow
+	@.venv-jobs/bin/python -m pytest tests/e2e $(ARGS)
+
+# The two commands that make the locks. The compiled files name hashes and no index.
+lock: setup ## resolve both locks anew from requirements.txt and pyproject.toml
+	@uv=$$(command -v .venv-uv/bin/uv || command -v uv) || { echo "uv is needed: run make setup"; exit 1; }; \
+	options="--generate-hashes --no-header --universal --quiet $(ARGS)"; \
+	$$uv pip compile requirements.txt --group pyproject.toml:airflow-test --python-version 3.12 $$options -o include/laptop/airflow.lock; \
+	$$uv pip compile --group pyproject.toml:jobs --python-version 3.11 $$options -o include/laptop/jobs.lock
+
+docs: setup ## write docs/DAGs.md from the DAGs
+	@AIRFLOW_HOME=$(CURDIR)/.flywheel/docs AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/dags AIRFLOW__CORE__PLUGINS_FOLDER=$(CURDIR)/plugins \
+	    AIRFLOW__CORE__LOAD_EXAMPLES=False $(AIRFLOW_BIN)/python docs/make_dags_page.py
+
+compose-env: setup ## make .env, the secrets that docker compose wants
+	@$(JOBS) -m laptop compose-env
+
+clean: down ## remove all state and caches; the environments stay
+	rm -rf .flywheel .pytest_cache .mypy_cache .ruff_cache build
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
