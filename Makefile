@@ -6,7 +6,7 @@ JOBS := PYTHONPATH=include .venv-jobs/bin/python
 # The environment around must not reach in: no bytecode would double every start, a foreign PYTHONPATH would shadow modules.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME VIRTUAL_ENV AIRFLOW_HOME
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status demo bench test test-fast lint format test-airflow test-jobs test-e2e lock docs compose-env clean
+.PHONY: help setup up down status land demo bench test test-fast lint format test-airflow test-jobs test-e2e lock docs compose-env clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -25,6 +25,9 @@ status: setup ## show what runs
 
 demo: setup ## play the whole lifecycle on real data and write the report (ARGS="--keep-up" leaves Airflow running)
 	@$(JOBS) -m laptop demo $(ARGS)
+
+land: setup ## deliver days of flights while the stack is up: make land START=2013-01-01 END=2013-01-31
+	@$(JOBS) -m laptop land $(START) $(END)
 
 bench: setup ## measure: the demo's stages, orchestration overhead, parse times, the local AWS
 	@$(JOBS) -m laptop bench $(ARGS)

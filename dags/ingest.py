@@ -20,7 +20,7 @@ from airflow.sdk import DAG, chain, dag
 
 from flywheel.core.contracts import Contract
 from flywheel.defaults import DEFAULT_ARGS, Stage, clock, day, impact, processed_asset, source_contracts, window_params
-from flywheel.macros import template_names
+from flywheel.macros import delivery_names, template_names
 from flywheel.operators.spark import GlueScriptOperator
 from flywheel.settings import settings
 
@@ -39,13 +39,13 @@ def ingest_dag(dataset: Contract, companions: list[Contract]) -> DAG:
         params=window_params(),
         tags=[Stage.INGEST, impact("tier_2")],
         doc_md=__doc__,
-        user_defined_macros=template_names(),
+        user_defined_macros=template_names() | delivery_names(dataset, companions),
     )
     def ingest() -> None:
         await_landing = S3KeySensor(
             task_id="await_landing",
             bucket_name=settings().bucket,
-            bucket_key=[f"landing/{contract.name}/ds={{{{ window().shift({-contract.lag_days}).end }}}}/*" for contract in daily],
+            bucket_key=[f"{{{{ last_delivery('{contract.name}') }}}}" for contract in daily],
             wildcard_match=True,
             poke_interval=settings().poll_seconds,
             timeout=timedelta(hours=12).total_seconds(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from datetime import date
 from typing import Any
 
 from laptop import stack
@@ -62,10 +63,28 @@ def compose_env(place: Place) -> int:
     return 0
 
 
+def land(place: Place, argv: list[str]) -> int:
+    """Deliver days of flights into the landing zone, as the source team would. Returns 0."""
+    from laptop import aws, landing
+
+    parser = argparse.ArgumentParser(prog="make land")
+    parser.add_argument("start", type=date.fromisoformat, help="first day, YYYY-MM-DD")
+    parser.add_argument("end", type=date.fromisoformat, help="last day, inclusive")
+    days = parser.parse_args(argv)
+    if not all(component.running for component in stack.state(place)[:1]):
+        raise stack.StackError("The local AWS is not running; start it with `make up`.")
+    try:
+        files = landing.land(aws.client(place, "s3"), stack.BUCKET, days.start, days.end)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    print("landed " + ", ".join(f"{dataset}: {count} new files" for dataset, count in files.items()))
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand and return its exit code. What the user can mend is told in a message, without a traceback."""
     parser = argparse.ArgumentParser(prog="python -m laptop", description=__doc__)
-    parser.add_argument("command", choices=["up", "down", "status", "demo", "bench", "compose-env"])
+    parser.add_argument("command", choices=["up", "down", "status", "land", "demo", "bench", "compose-env"])
     arguments, rest = parser.parse_known_args(argv)
     # A terminal that closes and a `kill` must stop what runs as Ctrl-C does.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -83,6 +102,8 @@ def main(argv: list[str] | None = None) -> int:
             from laptop import bench
 
             return bench.main(place, rest)
+        if arguments.command == "land":
+            return land(place, rest)
         if rest:
             parser.error(f"unknown arguments: {' '.join(rest)}")
         commands = {"up": up, "down": down, "status": status, "compose-env": compose_env}

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from laptop import demo, stack
+from laptop import aws, demo, stack
 from laptop.environment import PROJECT, Place, aws_environment
 
 CALLS = 100
@@ -90,8 +90,8 @@ def local_aws() -> None:
 
 
 def _calls(place: Place) -> list[tuple[str, Callable[[], Any]]]:
-    s3, sts, glue = (demo.aws_client(place, name) for name in ("s3", "sts", "glue"))
-    redshift, sagemaker = demo.aws_client(place, "redshift-data"), demo.aws_client(place, "sagemaker")
+    s3, sts, glue = (aws.client(place, name) for name in ("s3", "sts", "glue"))
+    redshift, sagemaker = aws.client(place, "redshift-data"), aws.client(place, "sagemaker")
     s3.create_bucket(Bucket="bench")
     s3.put_object(Bucket="bench", Key="key", Body=b"x" * 1000)
     glue.create_job(Name="bench", Role="role", Command={"Name": "glueetl", "ScriptLocation": "s3://bench/key"})

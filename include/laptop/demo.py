@@ -20,11 +20,9 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
-
-from laptop import overhead, stack
+from laptop import aws, overhead, stack
 from laptop.airflow_api import AirflowApi, TaskEnd
-from laptop.environment import ACCESS_KEY, REGION, SECRET_KEY, Place, read_settings
+from laptop.environment import Place
 from laptop.landing import LAST_DAY, land
 
 MODEL = "flight_delay"
@@ -117,7 +115,7 @@ class Demo:
         """Writes how long the stages took, for the report and the benchmark; all else they read from the services."""
         seconds = time.monotonic() - self.began
         runs = overhead.measure(
-            self.api, lambda service: aws_client(self.place, service), [(stage.dag_id, stage.run_id) for stage in self.stages]
+            self.api, lambda service: aws.client(self.place, service), [(stage.dag_id, stage.run_id) for stage in self.stages]
         )
         content = json.dumps({"seconds": seconds, "stages": [vars(s) for s in self.stages], "runs": [vars(r) for r in runs]})
         (self.place.home / "demo.json").write_text(content, encoding="utf-8")
@@ -125,7 +123,7 @@ class Demo:
     def _advance(self, title: str, start: date, end: date, *, scored: bool) -> str:
         """Data of some days arrive and go through the DAGs. Returns the id of the last run of the chain."""
         self.say(f"{title} ({start} to {end})")
-        files = land(_s3(self.place), _settings(self.place)["AIRFLOW__FLYWHEEL__BUCKET"], start, end)
+        files = land(aws.client(self.place, "s3"), aws.settings(self.place)["bucket"], start, end)
         self.say(f"  landed {sum(files.values())} files: " + ", ".join(f"{name} {count}" for name, count in files.items()))
         run_id = f"demo__{start}_{end}"
         self._run("ingest", f"ingest_{SOURCE}", run_id, {"start": start.isoformat(), "end": end.isoformat()})
@@ -172,27 +170,6 @@ class Demo:
         yield stage
         stage.seconds, stage.cpu_seconds = time.monotonic() - began, stack.cpu_seconds(self.place) - cpu
         self.stages.append(stage)
-
-
-def _settings(place: Place) -> dict[str, str]:
-    """What provisioning printed at the stack's start."""
-    path = place.home / "settings.env"
-    return read_settings(path.read_text(encoding="utf-8"), str(path))
-
-
-def aws_client(place: Place, service: str) -> Any:
-    """A boto3 client of the local AWS."""
-    return boto3.client(
-        service,
-        endpoint_url=place.aws_url,
-        region_name=REGION,
-        aws_access_key_id=ACCESS_KEY,
-        aws_secret_access_key=SECRET_KEY,
-    )
-
-
-def _s3(place: Place) -> Any:
-    return aws_client(place, "s3")
 
 
 def main(place: Place, argv: list[str]) -> int:

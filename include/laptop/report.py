@@ -13,9 +13,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
-from laptop import jobs_bill
+from laptop import aws, jobs_bill
 from laptop.airflow_api import AirflowApi
-from laptop.demo import MODEL, _settings, aws_client
+from laptop.demo import MODEL
 from laptop.environment import Place
 
 
@@ -46,11 +46,11 @@ class Warehouse:
     """Queries on the demo's Redshift, through the Data API."""
 
     def __init__(self, place: Place):
-        settings = _settings(place)
-        self._client = aws_client(place, "redshift-data")
+        settings = aws.settings(place)
+        self._client = aws.client(place, "redshift-data")
         self._target = {
-            "WorkgroupName": settings["AIRFLOW__FLYWHEEL__REDSHIFT_WORKGROUP"],
-            "Database": settings["AIRFLOW__FLYWHEEL__REDSHIFT_DATABASE"],
+            "WorkgroupName": settings["redshift_workgroup"],
+            "Database": settings["redshift_database"],
         }
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
@@ -78,7 +78,7 @@ class Warehouse:
 
 def read_facts(place: Place, api: AirflowApi) -> Facts:
     """Asks Redshift, the registry, S3 and the services; nothing comes from what the demo remembers but its stages' times."""
-    settings = _settings(place)
+    settings = aws.settings(place)
     warehouse = Warehouse(place)
     played = json.loads((place.home / "demo.json").read_text(encoding="utf-8"))
     loads = warehouse.rows(
@@ -91,17 +91,17 @@ def read_facts(place: Place, api: AirflowApi) -> Facts:
     drift = warehouse.rows(f"SELECT * FROM monitoring.feature_drift WHERE model = '{MODEL}' ORDER BY period_end, feature")
     versions = _versions(place)
     jobs = [
-        *jobs_bill.glue_jobs(aws_client(place, "glue"), settings["AIRFLOW__FLYWHEEL__GLUE_JOB"]),
-        *jobs_bill.emr_jobs(aws_client(place, "emr-serverless"), settings["AIRFLOW__FLYWHEEL__EMR_APPLICATION_ID"]),
-        *jobs_bill.sagemaker_jobs(aws_client(place, "sagemaker")),
+        *jobs_bill.glue_jobs(aws.client(place, "glue"), settings["glue_job"]),
+        *jobs_bill.emr_jobs(aws.client(place, "emr-serverless"), settings["emr_application_id"]),
+        *jobs_bill.sagemaker_jobs(aws.client(place, "sagemaker")),
     ]
-    checks = _checks(place, api, warehouse, settings["AIRFLOW__FLYWHEEL__BUCKET"], loads, accuracy, drift, versions, jobs)
+    checks = _checks(place, api, warehouse, settings["bucket"], loads, accuracy, drift, versions, jobs)
     return Facts(loads, accuracy, drift, versions, jobs, played["stages"], played["seconds"], checks)
 
 
 def _versions(place: Place) -> list[dict[str, Any]]:
     """The registry's versions with their metadata and evaluation, oldest first."""
-    sagemaker, s3 = aws_client(place, "sagemaker"), aws_client(place, "s3")
+    sagemaker, s3 = aws.client(place, "sagemaker"), aws.client(place, "s3")
     group = MODEL.replace("_", "-")
     found = []
     for page in sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=group):
@@ -132,7 +132,7 @@ def _checks(
     jobs: list[jobs_bill.Job],
 ) -> list[Check]:
     """Whether every stage did what it says, from what it left behind."""
-    s3 = aws_client(place, "s3")
+    s3 = aws.client(place, "s3")
     tables = {row["table_name"]: row for row in loads}
     features = next((row for name, row in tables.items() if name.startswith("features.")), None)
     checks = []

@@ -8,13 +8,15 @@ feature job wrote; ``{{ model }}`` the spec; ``{{ settings }}`` the AWS side.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from jinja2 import pass_context
 
 from flywheel.core import runs
+from flywheel.core.contracts import Contract
+from flywheel.core.errors import WindowError
 from flywheel.core.runs import Window
 from flywheel.core.specs import ModelSpec
 from flywheel.settings import settings
@@ -43,6 +45,22 @@ def template_names(model: ModelSpec | None = None) -> dict[str, Any]:
     if model is not None:
         names |= {"model": model, **_of_model(model)}
     return names
+
+
+def delivery_names(dataset: Contract, companions: Sequence[Contract]) -> dict[str, Any]:
+    """``{{ last_delivery("weather") }}``: the last thing that has to have landed before a run can start."""
+    contracts = {contract.name: contract for contract in (dataset, *companions)}
+
+    @pass_context
+    def last_delivery(context: Mapping[str, Any], name: str) -> str:
+        """Key pattern of the last partition that a dataset owes to the run; where it owes none, of the leading dataset's."""
+        asked = window(context)
+        for contract in (contracts[name], dataset):
+            if days := contract.expected_days(asked.start, asked.end):
+                return f"landing/{contract.name}/ds={days[-1]}/*"
+        raise WindowError(f"{dataset.name}: no partition is to be expected from {asked.start} to {asked.end}; see its contract")
+
+    return {"last_delivery": last_delivery}
 
 
 def _of_model(model: ModelSpec) -> dict[str, Any]:
