@@ -27,6 +27,7 @@ from flywheel.defaults import (
     window_params,
 )
 from flywheel.macros import template_names
+from flywheel.operators.days import ResolveDaysOperator
 from flywheel.operators.redshift import RedshiftStatementsOperator
 from flywheel.operators.spark import EmrServerlessSparkOperator
 from flywheel.settings import include_dir
@@ -49,6 +50,8 @@ def load_features_dag(model: ModelSpec) -> DAG:
         user_defined_macros=template_names(model),
     )
     def load_features() -> None:
+        resolve_days = ResolveDaysOperator(task_id="resolve_days", source=processed_asset(model.source))
+
         build_features = EmrServerlessSparkOperator(
             task_id="build_features",
             script="build_features.py",
@@ -89,7 +92,7 @@ def load_features_dag(model: ModelSpec) -> DAG:
             asset_extra={"start": "{{ window().start }}", "end": "{{ window().end }}"},
         )
 
-        chain(build_features, load_redshift)
+        chain(resolve_days, build_features, load_redshift)
 
     return load_features()
 

@@ -21,6 +21,7 @@ from airflow.sdk import DAG, TriggerRule, chain, dag
 from flywheel.core.specs import ModelSpec
 from flywheel.defaults import DEFAULT_ARGS, Stage, clock, day, impact, model_specs, predictions_asset, window_params
 from flywheel.macros import template_names
+from flywheel.operators.days import ResolveDaysOperator
 from flywheel.operators.drift import MeasureDriftOperator
 from flywheel.operators.redshift import RedshiftStatementsOperator
 from flywheel.operators.registry import ResolveChampionOperator
@@ -49,6 +50,8 @@ def monitor_dag(model: ModelSpec) -> DAG:
         user_defined_macros=template_names(model),
     )
     def monitor() -> None:
+        resolve_days = ResolveDaysOperator(task_id="resolve_days", source=predictions_asset(model))
+
         resolve_champion = ResolveChampionOperator(task_id="resolve_champion", model=model)
 
         measure_drift = MeasureDriftOperator(
@@ -105,8 +108,10 @@ def monitor_dag(model: ModelSpec) -> DAG:
             skip_when_already_exists=True,
         )
 
-        chain(resolve_champion, measure_drift, record_drift, psi_drift)
-        chain(resolve_champion, measure_accuracy, accuracy_drift)
+        for measure in (measure_drift, measure_accuracy):
+            chain([resolve_days, resolve_champion], measure)
+        chain(measure_drift, record_drift, psi_drift)
+        chain(measure_accuracy, accuracy_drift)
         chain([psi_drift, accuracy_drift], raise_alarm, respect_cooldown, start_retraining)
 
     return monitor()

@@ -28,6 +28,7 @@ from flywheel.defaults import (
     window_params,
 )
 from flywheel.macros import template_names
+from flywheel.operators.days import ResolveDaysOperator
 from flywheel.operators.redshift import RedshiftStatementsOperator
 from flywheel.operators.registry import ResolveChampionOperator
 from flywheel.operators.sagemaker import TransformOperator
@@ -54,6 +55,8 @@ def score_dag(model: ModelSpec) -> DAG:
         user_defined_macros=template_names(model),
     )
     def score() -> None:
+        resolve_days = ResolveDaysOperator(task_id="resolve_days", source=features_asset(model))
+
         resolve_champion = ResolveChampionOperator(task_id="resolve_champion", model=model, if_none="skip")
 
         export_features = RedshiftStatementsOperator(task_id="export_features", sql=["scoring/unload_features.sql"])
@@ -82,7 +85,7 @@ def score_dag(model: ModelSpec) -> DAG:
             asset_extra={"start": "{{ window().start }}", "end": "{{ window().end }}"},
         )
 
-        chain(resolve_champion, export_features, transform_features, publish_predictions)
+        chain([resolve_days, resolve_champion], export_features, transform_features, publish_predictions)
 
     return score()
 

@@ -24,13 +24,14 @@ from flywheel.settings import settings
 
 @pass_context
 def window(context: Mapping[str, Any]) -> Window:
-    """The days that the run covers (see :mod:`flywheel.core.runs` for where they come from).
+    """The days that the run covers: what its task ``resolve_days`` has found, else from its params or its data interval.
 
     :raises WindowError: the run gives no days, or impossible ones
     """
-    events = (context.get("triggering_asset_events") or {}).values()
-    extras = [event.extra for of_asset in events for event in of_asset]
-    return runs.resolve_window(context["params"], extras, (context.get("data_interval_start"), context.get("data_interval_end")))
+    if context["dag"].has_task("resolve_days"):
+        days = context["ti"].xcom_pull(task_ids="resolve_days")
+        return Window(runs.parse_day(days["start"], "resolve_days start"), runs.parse_day(days["end"], "resolve_days end"))
+    return runs.resolve_window(context["params"], [], (context.get("data_interval_start"), context.get("data_interval_end")))
 
 
 @pass_context

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import shutil
-import socket
+import time
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
-from laptop import report, stack
+from laptop import aws, report, stack
 from laptop.demo import Calendar, Demo
 from laptop.environment import Place
+from laptop.landing import land
 
 #: Six weeks, then four: the spec's holdout is 21 days, its window of monitoring 28.
 SLICE = Calendar(date(2013, 1, 1), date(2013, 2, 10), ((date(2013, 2, 11), date(2013, 3, 12)),))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +24,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A stack of the test's own, up for the module."""
     home = tmp_path_factory.mktemp("wheel")
     place = Place.from_environment(
-        {"FLYWHEEL_HOME": str(home), "FLYWHEEL_AIRFLOW_PORT": str(free_port()), "FLYWHEEL_AWS_PORT": str(free_port())}
+        {"FLYWHEEL_HOME": str(home), "FLYWHEEL_AIRFLOW_PORT": str(stack.free_port()), "FLYWHEEL_AWS_PORT": str(stack.free_port())}
     )
     with stack.exclusive(place, "tests"):
         stack.start(place)
@@ -65,3 +60,23 @@ def test_playing_again_starts_nothing_twice(place: Place) -> None:
     assert [job.name for job in after.jobs] == [job.name for job in before.jobs]
     assert after.loads == before.loads
     assert [version["version"] for version in after.versions] == [version["version"] for version in before.versions]
+
+
+@pytest.mark.slow
+def test_a_backfill_runs_each_day_and_no_day_is_lost_on_the_way(place: Place) -> None:
+    """Three days at once: their events reach a features DAG that runs one at a time."""
+    api, days = stack.client(place), [date(2013, 3, 13), date(2013, 3, 14), date(2013, 3, 15)]
+    land(aws.client(place, "s3"), aws.settings(place)["bucket"], days[0], days[-1])
+    backfill = api.backfill(
+        "ingest_flights", datetime(2013, 3, 13, tzinfo=UTC), datetime(2013, 3, 15, 12, tzinfo=UTC), max_active_runs=3
+    )
+    runs = api.wait_for_backfill(backfill, check=lambda: stack.check(place))
+    assert len(runs) == 3
+    warehouse = report.Warehouse(place)
+    wanted, loaded = {day.isoformat() for day in days}, set()
+    until = time.monotonic() + 240
+    while loaded != wanted and time.monotonic() < until:
+        time.sleep(2)
+        rows = warehouse.rows("SELECT DISTINCT ds FROM predictions.flight_delay WHERE ds >= '2013-03-13'")
+        loaded = {row["ds"] for row in rows}
+    assert loaded == wanted

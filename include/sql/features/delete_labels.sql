@@ -1,2 +1,3 @@
+-- Exactly the days that are staged: no other day can be lost.
 DELETE FROM labels.{{ model.name }}
-WHERE ds BETWEEN '{{ labelled().start }}' AND '{{ labelled().end }}'
+WHERE ds IN (SELECT DISTINCT event_time::DATE FROM stage_labels)

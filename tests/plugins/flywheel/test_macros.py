@@ -19,7 +19,12 @@ MODEL = load_model_spec(INCLUDE / "models" / "flight_delay.yaml")
 
 
 def context(start: str | None = None, end: str | None = None, **more: Any) -> dict[str, Any]:
-    return {"params": {"start": start, "end": end}, "dag": SimpleNamespace(dag_id="dag"), "run_id": "run", **more}
+    return {
+        "params": {"start": start, "end": end},
+        "dag": SimpleNamespace(dag_id="dag", has_task=lambda task_id: False),
+        "run_id": "run",
+        **more,
+    }
 
 
 @pytest.mark.parametrize(
@@ -72,3 +77,10 @@ def test_monitoring_measures_the_weeks_that_ended_and_judges_the_trailing_window
     ]  # fmt: skip
     monday = context("2013-04-08", "2013-04-08")
     assert [p["start"] for p in names["periods"](monday)] == ["2013-04-01", "2013-03-11"], "Sunday's labels came on Monday"
+
+
+def test_a_run_that_resolved_its_days_keeps_them() -> None:
+    resolved = {"start": "2013-06-01", "end": "2013-06-03"}
+    run = context("2013-01-01", "2013-01-31", ti=SimpleNamespace(xcom_pull=lambda task_ids: {"resolve_days": resolved}[task_ids]))
+    run["dag"] = SimpleNamespace(dag_id="dag", has_task=lambda task_id: task_id == "resolve_days")
+    assert template_names()["window"](run).as_dict() == resolved
