@@ -16,21 +16,10 @@ from __future__ import annotations
 from airflow.sdk import DAG, chain, dag
 
 from flywheel.core.specs import ModelSpec
-from flywheel.defaults import (
-    DEFAULT_ARGS,
-    Stage,
-    day,
-    features_asset,
-    impact,
-    model_specs,
-    processed_asset,
-    window_params,
-)
-from flywheel.macros import template_names
+from flywheel.defaults import Stage, features_asset, model_specs, of_model, processed_asset
 from flywheel.operators.days import ResolveDaysOperator
 from flywheel.operators.redshift import RedshiftStatementsOperator
 from flywheel.operators.spark import EmrServerlessSparkOperator
-from flywheel.settings import include_dir
 
 
 def load_features_dag(model: ModelSpec) -> DAG:
@@ -39,15 +28,8 @@ def load_features_dag(model: ModelSpec) -> DAG:
     @dag(
         f"load_features_{model.name}",
         schedule=[processed_asset(model.source)],
-        start_date=day(model.start_date),
-        catchup=False,
-        max_active_runs=1,
-        default_args=DEFAULT_ARGS | {"owner": model.owner},
-        params=window_params(),
-        tags=[Stage.FEATURES, impact(model.tier)],
         doc_md=__doc__,
-        template_searchpath=[str(include_dir() / "sql")],
-        user_defined_macros=template_names(model),
+        **of_model(model, Stage.FEATURES),
     )
     def load_features() -> None:
         resolve_days = ResolveDaysOperator(task_id="resolve_days", source=processed_asset(model.source))

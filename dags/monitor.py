@@ -19,15 +19,14 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import DAG, TriggerRule, chain, dag
 
 from flywheel.core.specs import ModelSpec
-from flywheel.defaults import DEFAULT_ARGS, Stage, clock, day, impact, model_specs, predictions_asset, window_params
-from flywheel.macros import template_names
+from flywheel.defaults import Stage, clock, model_specs, of_model, predictions_asset
 from flywheel.operators.days import ResolveDaysOperator
 from flywheel.operators.drift import MeasureDriftOperator
 from flywheel.operators.redshift import RedshiftStatementsOperator
 from flywheel.operators.registry import ResolveChampionOperator
 from flywheel.operators.retraining import RespectCooldownOperator
 from flywheel.sensors.drift import AccuracyDriftSensor, PsiDriftSensor
-from flywheel.settings import include_dir, settings
+from flywheel.settings import settings
 
 REASON = "{{ [ti.xcom_pull('psi_drift', key='reason'), ti.xcom_pull('accuracy_drift', key='reason')] | select | join('; ') }}"
 
@@ -39,15 +38,8 @@ def monitor_dag(model: ModelSpec) -> DAG:
     @dag(
         f"monitor_{model.name}",
         schedule=[predictions_asset(model)] if after_scoring else clock(model.monitoring.schedule, until=model.end_date),
-        start_date=day(model.start_date),
-        catchup=False,
-        max_active_runs=1,
-        default_args=DEFAULT_ARGS | {"owner": model.owner},
-        params=window_params(),
-        tags=[Stage.MONITOR, impact(model.tier)],
         doc_md=__doc__,
-        template_searchpath=[str(include_dir() / "sql")],
-        user_defined_macros=template_names(model),
+        **of_model(model, Stage.MONITOR),
     )
     def monitor() -> None:
         resolve_days = ResolveDaysOperator(task_id="resolve_days", source=predictions_asset(model))

@@ -16,23 +16,11 @@ from __future__ import annotations
 from airflow.sdk import DAG, chain, dag
 
 from flywheel.core.specs import ModelSpec
-from flywheel.defaults import (
-    DEFAULT_ARGS,
-    Stage,
-    clock,
-    day,
-    features_asset,
-    impact,
-    model_specs,
-    predictions_asset,
-    window_params,
-)
-from flywheel.macros import template_names
+from flywheel.defaults import Stage, clock, features_asset, model_specs, of_model, predictions_asset
 from flywheel.operators.days import ResolveDaysOperator
 from flywheel.operators.redshift import RedshiftStatementsOperator
 from flywheel.operators.registry import ResolveChampionOperator
 from flywheel.operators.sagemaker import TransformOperator
-from flywheel.settings import include_dir
 
 PREDICTIONS = "s3://{{ settings.bucket }}/predictions/{{ model.name }}/{{ run_key() }}"
 
@@ -44,15 +32,8 @@ def score_dag(model: ModelSpec) -> DAG:
     @dag(
         f"score_{model.name}",
         schedule=[features_asset(model)] if after_features else clock(model.scoring.schedule, until=model.end_date),
-        start_date=day(model.start_date),
-        catchup=False,
-        max_active_runs=1,
-        default_args=DEFAULT_ARGS | {"owner": model.owner},
-        params=window_params(),
-        tags=[Stage.SCORE, impact(model.tier)],
         doc_md=__doc__,
-        template_searchpath=[str(include_dir() / "sql")],
-        user_defined_macros=template_names(model),
+        **of_model(model, Stage.SCORE),
     )
     def score() -> None:
         resolve_days = ResolveDaysOperator(task_id="resolve_days", source=features_asset(model))

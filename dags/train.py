@@ -17,8 +17,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Param, chain, dag
 
 from flywheel.core.specs import ModelSpec
-from flywheel.defaults import DEFAULT_ARGS, Stage, champion_asset, clock, day, impact, model_specs, window_params
-from flywheel.macros import template_names
+from flywheel.defaults import Stage, champion_asset, clock, model_specs, of_model, window_params
 from flywheel.operators.redshift import RedshiftStatementsOperator
 from flywheel.operators.registry import (
     DecidePromotionOperator,
@@ -27,13 +26,13 @@ from flywheel.operators.registry import (
     SettleChallengerOperator,
 )
 from flywheel.operators.sagemaker import ProcessOperator, TrainOperator
-from flywheel.settings import include_dir
 
 SNAPSHOT = "s3://{{ settings.bucket }}/snapshots/{{ model.name }}/{{ run_key() }}"
 MODELS = "s3://{{ settings.bucket }}/models/{{ model.name }}/{{ run_key() }}"
 EVALUATION = "s3://{{ settings.bucket }}/evaluations/{{ model.name }}/{{ run_key() }}"
 CHALLENGER = "{{ ti.xcom_pull('register_challenger')['arn'] }}"
 DECISION = "{{ ti.xcom_pull('decide_promotion', key='decision')['reason'] }}"
+REASON = Param("schedule", type="string", description="Why this training was started")
 METRICS = {
     "validation:auc": r"validation-auc[=:]\s*([0-9.]+)",
     "validation:logloss": r"validation-logloss[=:]\s*([0-9.]+)",
@@ -46,15 +45,8 @@ def train_dag(model: ModelSpec) -> DAG:
     @dag(
         f"train_{model.name}",
         schedule=clock(model.training.schedule, until=model.end_date),
-        start_date=day(model.start_date),
-        catchup=False,
-        max_active_runs=1,
-        default_args=DEFAULT_ARGS | {"owner": model.owner},
-        params=window_params() | {"reason": Param("schedule", type="string", description="Why this training was started")},
-        tags=[Stage.TRAIN, impact(model.tier)],
         doc_md=__doc__,
-        template_searchpath=[str(include_dir() / "sql")],
-        user_defined_macros=template_names(model),
+        **of_model(model, Stage.TRAIN) | {"params": window_params() | {"reason": REASON}},
     )
     def train() -> None:
         resolve_champion = ResolveChampionOperator(task_id="resolve_champion", model=model, if_none="pass")

@@ -11,12 +11,13 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from laptop import aws, jobs_bill
 from laptop.airflow_api import AirflowApi
 from laptop.demo import MODEL
-from laptop.environment import Place
+from laptop.environment import PROJECT, Place
 
 
 @dataclass(frozen=True)
@@ -323,9 +324,17 @@ def _psi_picture(facts: Facts) -> str:
                         axes.text(x, y, f"{psi:.1f}" if psi >= 0.05 else "·", ha="center", va="center", fontsize=6.5,
                                   color="white" if psi > 0.35 else "#333333")  # fmt: skip
         axes.set_yticks(range(len(features)), features, fontsize=8)
+        for name, label in zip(features, axes.get_yticklabels(), strict=True):
+            label.set_color("#999999" if name in _context_features() else "#000000")
         step = max(1, len(weeks) // 12)
         axes.set_xticks(range(0, len(weeks), step), weeks[::step], fontsize=7, rotation=30, ha="right")
     return _png(figure)
+
+
+def _context_features() -> set[str]:
+    """The features that the model's spec calls context."""
+    spec = yaml.safe_load((PROJECT / "include" / "models" / f"{MODEL}.yaml").read_text(encoding="utf-8"))
+    return {name for name, column in spec["features"]["columns"].items() if column.get("context")}
 
 
 def _time_picture(facts: Facts) -> str:

@@ -11,6 +11,7 @@ from airflow.sdk import Asset, Param, timezone
 from flywheel.callbacks import alert_on_failure
 from flywheel.core.contracts import Contract, load_contracts
 from flywheel.core.specs import ModelSpec, load_model_specs
+from flywheel.macros import template_names
 from flywheel.settings import include_dir, settings
 from flywheel.timetables import SourceCalendarTimetable
 
@@ -37,7 +38,7 @@ class Stage(StrEnum):
 
 
 def impact(tier: str) -> str:
-    """The tag that tells the person on duty how soon to act (docs/runbooks)."""
+    """The tag that tells the person on duty how soon to act (docs/runbook.md)."""
     return f"impact/{tier}"
 
 
@@ -53,6 +54,20 @@ def window_params() -> dict[str, Param]:
 def model_specs() -> tuple[ModelSpec, ...]:
     """All models of ``include/models/``."""
     return load_model_specs(include_dir() / "models")
+
+
+def of_model(model: ModelSpec, stage: Stage) -> dict[str, Any]:
+    """What all DAGs of a model give to ``@dag`` besides id, schedule and document."""
+    return {
+        "start_date": day(model.start_date),
+        "catchup": False,
+        "max_active_runs": 1,
+        "default_args": DEFAULT_ARGS | {"owner": model.owner},
+        "params": window_params(),
+        "tags": [stage, impact(model.tier)],
+        "template_searchpath": [str(include_dir() / "sql")],
+        "user_defined_macros": template_names(model),
+    }
 
 
 def source_contracts() -> list[tuple[Contract, list[Contract]]]:
