@@ -52,6 +52,22 @@ def test_one_turn(place: Place) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dag_id", "task_id", "line"),
+    [
+        ("ingest_flights", "ingest_partitions", "| flights: 30 of 30 partitions written"),
+        ("load_features_flight_delay", "build_features", "| features flight_delay/v1: 30 days"),
+        ("train_flight_delay", "train_challenger", "validation-auc="),
+    ],
+)
+def test_the_log_of_a_task_shows_its_jobs_log(place: Place, dag_id: str, task_id: str, line: str) -> None:
+    api = stack.client(place)
+    run_id = api.runs(dag_id)[-1]["dag_run_id"]
+    (task,) = [task for task in api.task_instances(dag_id, run_id) if task["task_id"] == task_id]
+    assert any(line in logged for logged in api.task_log(dag_id, run_id, task_id, task["try_number"]))
+
+
+@pytest.mark.slow
 def test_playing_again_starts_nothing_twice(place: Place) -> None:
     before = report.read_facts(place, stack.client(place))
     demo = Demo(place, stack.client(place), SLICE)

@@ -104,7 +104,7 @@ JOB_KINDS: dict[str, JobKind] = {
         logs=lambda identity: [
             (
                 "/aws/emr-serverless",
-                f"applications/{identity['applicationId']}/jobs/{identity['jobRunId']}/SPARK_DRIVER/",
+                f"/applications/{identity['applicationId']}/jobs/{identity['jobRunId']}/SPARK_DRIVER/",
             )
         ],
     ),
