@@ -6,7 +6,7 @@ report a failed deferred transform as a success (apache/airflow PR #69042); so t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -39,6 +39,18 @@ class SageMakerJobOperator(JobOperator):
     def image(self) -> str:
         """URI of the framework's container in this region."""
         return image_uri(self.framework, self.region_name or settings().region)
+
+    def create(self, call: Callable[..., Any], request: dict[str, Any]) -> Identity:
+        """Creates the job. One that exists under this name is this very try's: the answer that said so was lost."""
+        try:
+            call(**request)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceInUse":
+                raise
+            self.log.warning(
+                "%s exists already: an earlier call of this try got through, its answer did not", request[self.name_key]
+            )
+        return {self.name_key: request[self.name_key]}
 
     def find_running(self, client: Any, names: Sequence[str]) -> Identity | None:
         """Describes each name; SageMaker answers ValidationException for one that does not exist."""
@@ -128,8 +140,7 @@ class TrainOperator(SageMakerJobOperator):
     def start(self, client: Any, name: str) -> Identity:
         """Creates the job; its name is its idempotency."""
         settings().need("bucket", "role_arn")
-        client.create_training_job(**self.request(name))
-        return {"TrainingJobName": name}
+        return self.create(client.create_training_job, self.request(name))
 
     def result(self, client: Any, identity: Identity, description: Mapping[str, Any]) -> Any:
         """What the next tasks need to know of the trained model.
@@ -218,8 +229,7 @@ class ProcessOperator(SageMakerJobOperator):
     def start(self, client: Any, name: str) -> Identity:
         """Creates the job; its name is its idempotency."""
         settings().need("bucket", "role_arn")
-        client.create_processing_job(**self.request(name))
-        return {"ProcessingJobName": name}
+        return self.create(client.create_processing_job, self.request(name))
 
     def result(self, client: Any, identity: Identity, description: Mapping[str, Any]) -> Any:
         """The job's name and where its output lies."""
@@ -288,8 +298,7 @@ class TransformOperator(SageMakerJobOperator):
                 ExecutionRoleArn=settings().role_arn,
                 Containers=[{"ModelPackageName": self.model_package_arn}],
             )
-        client.create_transform_job(**self.request(name))
-        return {"TransformJobName": name}
+        return self.create(client.create_transform_job, self.request(name))
 
     def result(self, client: Any, identity: Identity, description: Mapping[str, Any]) -> Any:
         """The job's name and where its output lies."""

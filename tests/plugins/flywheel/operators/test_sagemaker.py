@@ -10,6 +10,7 @@ from botocore.session import get_session
 from botocore.validate import ParamValidator
 
 from flywheel.core.specs import Compute, Spot, load_model_spec
+from flywheel.operators.job import JobFailed
 from flywheel.operators.sagemaker import ProcessOperator, TrainOperator, TransformOperator
 
 SPEC = load_model_spec(Path(__file__).parents[4] / "include" / "models" / "flight_delay.yaml")
@@ -80,3 +81,23 @@ def test_transform_joins_scores_to_ids() -> None:
     request = operator.request("name-1")
     check("CreateTransformJob", request)
     assert request["DataProcessing"] == {"InputFilter": "$[1:]", "JoinSource": "Input", "OutputFilter": "$[0,-1]"}
+
+
+def test_a_create_call_whose_answer_was_lost_makes_one_job(aws: Any) -> None:
+    operator = TrainOperator(
+        task_id="lost", script="xgboost_classifier", framework="xgboost", compute=Compute(instance_type="ml.m5.large"),
+        channels={"train": "s3://flywheel-tests/nothing/"}, hyperparameters={}, output_uri="s3://flywheel-tests/models/lost",
+    )  # fmt: skip
+    first = operator.start(operator.client, "lost-answer-1")
+    assert operator.start(operator.client, "lost-answer-1") == first == {"TrainingJobName": "lost-answer-1"}
+    jobs = aws.client("sagemaker").list_training_jobs(NameContains="lost-answer")["TrainingJobSummaries"]
+    assert len(jobs) == 1
+
+
+def test_a_failed_job_fails_the_task_with_the_reason_that_aws_gives(aws: Any, runner: Any) -> None:
+    operator = TrainOperator(
+        task_id="no_data", script="xgboost_classifier", framework="xgboost", compute=Compute(instance_type="ml.m5.large"),
+        channels={"train": "s3://flywheel-tests/nothing/"}, hyperparameters={}, output_uri="s3://flywheel-tests/models/none",
+    )  # fmt: skip
+    with pytest.raises(JobFailed, match=r"Failed: ClientError: Data download failed.*nothing/"):
+        runner.run(operator)
