@@ -6,7 +6,7 @@ JOBS := PYTHONPATH=include .venv-jobs/bin/python
 # The environment around must not reach in: no bytecode would double every start, a foreign PYTHONPATH would shadow modules.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME VIRTUAL_ENV AIRFLOW_HOME
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status land demo bench test test-fast lint format test-airflow test-jobs test-e2e lock docs compose-env clean
+.PHONY: help setup up down status land demo bench test test-fast lint format test-airflow test-jobs test-e2e lock images docs compose-env clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -67,6 +67,10 @@ lock: setup ## resolve both locks anew from requirements.txt and pyproject.toml
 	options="--generate-hashes --no-header --universal --quiet $(ARGS)"; \
 	$$uv pip compile requirements.txt --group pyproject.toml:airflow-test --python-version 3.12 $$options -o include/laptop/airflow.lock; \
 	$$uv pip compile --group pyproject.toml:jobs --python-version 3.11 $$options -o include/laptop/jobs.lock
+
+images: setup ## take the addresses of AWS's framework containers from the SageMaker SDK
+	@uv=$$(command -v .venv-uv/bin/uv || command -v uv) || { echo "uv is needed: run make setup"; exit 1; }; \
+	$$uv run --quiet --no-project --with sagemaker-core==2.27.0 python include/infra/container_images.py
 
 docs: setup ## write docs/DAGs.md from the DAGs
 	@AIRFLOW_HOME=$(CURDIR)/.flywheel/docs AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/dags AIRFLOW__CORE__PLUGINS_FOLDER=$(CURDIR)/plugins \

@@ -94,3 +94,9 @@ def test_containers_publish_their_ports_to_this_machine_only() -> None:
         for name, service in loaded(path)["services"].items():
             for port in service.get("ports", []):
                 assert port.startswith("127.0.0.1:"), f"{path}, {name}: {port}"
+
+
+def test_the_training_container_and_the_jobs_have_the_same_xgboost() -> None:
+    tag = loaded("plugins/flywheel/images.json")["xgboost"]["tag"]
+    release = pins(text("include/laptop/jobs.lock"))["xgboost-cpu"]
+    assert release.startswith(tag.partition("-")[0] + "."), f"container {tag}, locally {release}"
