@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import time
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
-from laptop import aws, jobs_bill
+from laptop import aws, jobs_bill, pictures
 from laptop.airflow_api import AirflowApi
-from laptop.demo import MODEL
-from laptop.environment import PROJECT, Place
+from laptop.demo import DAGS, MODEL
+from laptop.environment import Place
 
 
 @dataclass(frozen=True)
@@ -38,8 +35,7 @@ class Facts:
     drift: list[dict[str, Any]]
     versions: list[dict[str, Any]]
     jobs: list[jobs_bill.Job]
-    stages: list[dict[str, Any]]
-    seconds: float
+    runs: list[dict[str, Any]]
     checks: list[Check]
 
 
@@ -78,10 +74,9 @@ class Warehouse:
 
 
 def read_facts(place: Place, api: AirflowApi) -> Facts:
-    """Asks Redshift, the registry, S3 and the services; nothing comes from what the demo remembers but its stages' times."""
+    """Asks Redshift, the registry, S3, the services, and Airflow for its runs; nothing comes from what the demo remembers."""
     settings = aws.settings(place)
     warehouse = Warehouse(place)
-    played = json.loads((place.home / "demo.json").read_text(encoding="utf-8"))
     loads = warehouse.rows(
         "SELECT table_name, MIN(ds) AS first_day, MAX(ds) AS last_day, COUNT(DISTINCT ds) AS days, SUM(row_count) AS rows_loaded "
         "FROM monitoring.loads GROUP BY table_name ORDER BY table_name"
@@ -97,7 +92,21 @@ def read_facts(place: Place, api: AirflowApi) -> Facts:
         *jobs_bill.sagemaker_jobs(aws.client(place, "sagemaker")),
     ]
     checks = _checks(place, api, warehouse, settings["bucket"], loads, accuracy, drift, versions, jobs)
-    return Facts(loads, accuracy, drift, versions, jobs, played["stages"], played["seconds"], checks)
+    return Facts(loads, accuracy, drift, versions, jobs, _runs(api), checks)
+
+
+def _runs(api: AirflowApi) -> list[dict[str, Any]]:
+    """The DAG runs in the order of their starts: ``{"dag", "run", "state", "seconds"}``, from Airflow."""
+    runs = [run for dag_id in DAGS for run in api.runs(dag_id) if run["start_date"] and run["end_date"]]
+    return [
+        {
+            "dag": run["dag_id"],
+            "run": run["dag_run_id"],
+            "state": run["state"],
+            "seconds": (datetime.fromisoformat(run["end_date"]) - datetime.fromisoformat(run["start_date"])).total_seconds(),
+        }
+        for run in sorted(runs, key=lambda run: run["start_date"])
+    ]
 
 
 def _versions(place: Place) -> list[dict[str, Any]]:
@@ -218,7 +227,7 @@ def table(facts: Facts) -> str:
         lines.append(f"      {version['why']}")
     lines += ["", "AUC of what was served, by trailing window"]
     for row in facts.accuracy:
-        if _length(row) > 7 and row["auc"] is not None:
+        if pictures.days_of(row) > 7 and row["auc"] is not None:
             period = f"{row['period_start']} to {row['period_end']}"
             lines.append(f"  v{row['model_version']}  {period}  {row['auc']:.4f}  {row['labelled']:>7,} labels")
     lines += ["", "Jobs                        runs   seconds  simulated cost"]
@@ -226,12 +235,8 @@ def table(facts: Facts) -> str:
         jobs = [job for job in facts.jobs if job.service == service]
         dollars = sum(job.dollars or 0 for job in jobs)
         lines.append(f"  {service:24} {len(jobs):>5} {sum(job.seconds for job in jobs):>9.1f} {dollars:>12.2f} $")
-    lines += ["", f"Whole demo: {facts.seconds:.0f} s"]
+    lines += ["", f"{len(facts.runs)} DAG runs, {sum(run['seconds'] for run in facts.runs):.0f} s together"]
     return "\n".join(lines)
-
-
-def _length(row: dict[str, Any]) -> int:
-    return (date.fromisoformat(row["period_end"]) - date.fromisoformat(row["period_start"])).days + 1
 
 
 def write_report(facts: Facts, path: Path) -> Path:
@@ -245,9 +250,9 @@ def write_report(facts: Facts, path: Path) -> Path:
         facts=facts,
         model=MODEL,
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
-        auc=_auc_picture(facts),
-        psi=_psi_picture(facts),
-        times=_time_picture(facts),
+        auc=pictures.auc_picture(facts),
+        psi=pictures.psi_picture(facts),
+        times=pictures.time_picture(facts),
         services=services,
         price_note=jobs_bill.PRICES["note"],
     )
@@ -255,99 +260,3 @@ def write_report(facts: Facts, path: Path) -> Path:
     temporary.write_text(page, encoding="utf-8")
     temporary.replace(path)
     return path
-
-
-def _figure(width: float, height: float) -> tuple[Any, Any]:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(width, height), layout="constrained")
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _png(figure: Any) -> str:
-    from matplotlib import pyplot
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    pyplot.close(figure)
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-def _auc_picture(facts: Facts) -> str:
-    """AUC week by week, a line for each champion, with its holdout's AUC as the level it promised."""
-    figure, axes = _figure(9.5, 3.6)
-    colours = ["#1f77b4", "#d95f02", "#1b9e77", "#7570b3"]
-    for position, version in enumerate(facts.versions):
-        weeks = [
-            row for row in facts.accuracy
-            if row["model_version"] == version["version"] and _length(row) == 7 and row["auc"] is not None
-        ]  # fmt: skip
-        if not weeks:
-            continue
-        colour = colours[position % len(colours)]
-        middle = [date.fromisoformat(row["period_start"]) + timedelta(days=3) for row in weeks]
-        axes.plot(middle, [row["auc"] for row in weeks], "o-", color=colour, label=f"version {version['version']}, by week")
-        axes.plot([middle[0], middle[-1]], [float(version["auc_holdout"])] * 2, "--", color=colour, linewidth=1,
-                  label=f"version {version['version']}, on its holdout")  # fmt: skip
-    for version in facts.versions[1:]:
-        axes.axvline(date.fromisoformat(version["trained_until"]), color="#888888", linewidth=1)
-        axes.annotate(f"retrained:\nv{version['version']} {version['status'].lower()}",
-                      (date.fromisoformat(version["trained_until"]), axes.get_ylim()[0]),
-                      fontsize=8, color="#444444", xytext=(4, 4), textcoords="offset points")  # fmt: skip
-    axes.set_ylabel("AUC")
-    axes.legend(fontsize=8, frameon=False, ncols=2)
-    return _png(figure)
-
-
-def _psi_picture(facts: Facts) -> str:
-    """PSI by feature and week as a grid; the colour scale ends at 0.5, the numbers say the rest."""
-    weekly = [row for row in facts.drift if _length(row) == 7 and row["psi"] is not None]
-    weeks = sorted({row["period_start"] for row in weekly})
-    worst: dict[str, float] = {}
-    for row in weekly:
-        worst[row["feature"]] = max(worst.get(row["feature"], 0), row["psi"])
-    features = sorted(worst, key=lambda name: -worst[name])
-    value = {(row["feature"], row["period_start"]): row["psi"] for row in weekly}
-    grid = [[value.get((feature, week), float("nan")) for week in weeks] for feature in features]
-    figure, axes = _figure(9.5, 0.24 * max(len(features), 4) + 1.2)
-    if grid and weeks:
-        image = axes.imshow(grid, aspect="auto", cmap="YlOrRd", vmin=0, vmax=0.5)
-        figure.colorbar(image, ax=axes, label="PSI", extend="max")
-        if len(weeks) <= 26:
-            for y, line in enumerate(grid):
-                for x, psi in enumerate(line):
-                    if psi == psi:
-                        axes.text(x, y, f"{psi:.1f}" if psi >= 0.05 else "·", ha="center", va="center", fontsize=6.5,
-                                  color="white" if psi > 0.35 else "#333333")  # fmt: skip
-        axes.set_yticks(range(len(features)), features, fontsize=8)
-        for name, label in zip(features, axes.get_yticklabels(), strict=True):
-            label.set_color("#999999" if name in _context_features() else "#000000")
-        step = max(1, len(weeks) // 12)
-        axes.set_xticks(range(0, len(weeks), step), weeks[::step], fontsize=7, rotation=30, ha="right")
-    return _png(figure)
-
-
-def _context_features() -> set[str]:
-    """The features that the model's spec calls context."""
-    spec = yaml.safe_load((PROJECT / "include" / "models" / f"{MODEL}.yaml").read_text(encoding="utf-8"))
-    return {name for name, column in spec["features"]["columns"].items() if column.get("context")}
-
-
-def _time_picture(facts: Facts) -> str:
-    """How long each stage of the demo took, in their order."""
-    figure, axes = _figure(9.5, 0.22 * max(len(facts.stages), 4) + 0.8)
-    palette = {"ingest": "#4c78a8", "features": "#72b7b2", "scoring": "#f58518", "monitoring": "#e45756"}
-    names = [stage["name"] for stage in facts.stages]
-    axes.barh(
-        range(len(names)),
-        [stage["seconds"] for stage in facts.stages],
-        color=[palette.get(name, "#54a24b") for name in names],
-    )
-    axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlabel("seconds, waiting included")
-    return _png(figure)

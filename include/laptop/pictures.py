@@ -1,0 +1,113 @@
+"""The report's pictures: each a PNG in base64, from the facts alone."""
+
+from __future__ import annotations
+
+import base64
+import io
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from laptop.demo import DAGS, MODEL
+from laptop.environment import PROJECT
+
+if TYPE_CHECKING:
+    from laptop.report import Facts
+
+
+def days_of(row: dict[str, Any]) -> int:
+    """How many days the period of a measurement has."""
+    return (date.fromisoformat(row["period_end"]) - date.fromisoformat(row["period_start"])).days + 1
+
+
+def _figure(width: float, height: float) -> tuple[Any, Any]:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(width, height), layout="constrained")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _png(figure: Any) -> str:
+    from matplotlib import pyplot
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    pyplot.close(figure)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def auc_picture(facts: Facts) -> str:
+    """AUC week by week, a line for each champion, with its holdout's AUC as the level it promised."""
+    figure, axes = _figure(9.5, 3.6)
+    colours = ["#1f77b4", "#d95f02", "#1b9e77", "#7570b3"]
+    for position, version in enumerate(facts.versions):
+        weeks = [
+            row for row in facts.accuracy
+            if row["model_version"] == version["version"] and days_of(row) == 7 and row["auc"] is not None
+        ]  # fmt: skip
+        if not weeks:
+            continue
+        colour = colours[position % len(colours)]
+        middle = [date.fromisoformat(row["period_start"]) + timedelta(days=3) for row in weeks]
+        axes.plot(middle, [row["auc"] for row in weeks], "o-", color=colour, label=f"version {version['version']}, by week")
+        axes.plot([middle[0], middle[-1]], [float(version["auc_holdout"])] * 2, "--", color=colour, linewidth=1,
+                  label=f"version {version['version']}, on its holdout")  # fmt: skip
+    for version in facts.versions[1:]:
+        axes.axvline(date.fromisoformat(version["trained_until"]), color="#888888", linewidth=1)
+        axes.annotate(f"retrained:\nv{version['version']} {version['status'].lower()}",
+                      (date.fromisoformat(version["trained_until"]), axes.get_ylim()[0]),
+                      fontsize=8, color="#444444", xytext=(4, 4), textcoords="offset points")  # fmt: skip
+    axes.set_ylabel("AUC")
+    axes.legend(fontsize=8, frameon=False, ncols=2)
+    return _png(figure)
+
+
+def psi_picture(facts: Facts) -> str:
+    """PSI by feature and week as a grid; the colour scale ends at 0.5, the numbers say the rest."""
+    weekly = [row for row in facts.drift if days_of(row) == 7 and row["psi"] is not None]
+    weeks = sorted({row["period_start"] for row in weekly})
+    worst: dict[str, float] = {}
+    for row in weekly:
+        worst[row["feature"]] = max(worst.get(row["feature"], 0), row["psi"])
+    features = sorted(worst, key=lambda name: -worst[name])
+    value = {(row["feature"], row["period_start"]): row["psi"] for row in weekly}
+    grid = [[value.get((feature, week), float("nan")) for week in weeks] for feature in features]
+    figure, axes = _figure(9.5, 0.24 * max(len(features), 4) + 1.2)
+    if grid and weeks:
+        image = axes.imshow(grid, aspect="auto", cmap="YlOrRd", vmin=0, vmax=0.5)
+        figure.colorbar(image, ax=axes, label="PSI", extend="max")
+        if len(weeks) <= 26:
+            for y, line in enumerate(grid):
+                for x, psi in enumerate(line):
+                    if psi == psi:
+                        axes.text(x, y, f"{psi:.1f}" if psi >= 0.05 else "·", ha="center", va="center", fontsize=6.5,
+                                  color="white" if psi > 0.35 else "#333333")  # fmt: skip
+        axes.set_yticks(range(len(features)), features, fontsize=8)
+        for name, label in zip(features, axes.get_yticklabels(), strict=True):
+            label.set_color("#999999" if name in _context_features() else "#000000")
+        step = max(1, len(weeks) // 12)
+        axes.set_xticks(range(0, len(weeks), step), weeks[::step], fontsize=7, rotation=30, ha="right")
+    return _png(figure)
+
+
+def _context_features() -> set[str]:
+    """The features that the model's spec calls context."""
+    spec = yaml.safe_load((PROJECT / "include" / "models" / f"{MODEL}.yaml").read_text(encoding="utf-8"))
+    return {name for name, column in spec["features"]["columns"].items() if column.get("context")}
+
+
+def time_picture(facts: Facts) -> str:
+    """How long each DAG run took, in the order of their starts; a colour for each DAG."""
+    figure, axes = _figure(9.5, 0.22 * max(len(facts.runs), 4) + 0.8)
+    palette = dict(zip(DAGS, ["#4c78a8", "#72b7b2", "#54a24b", "#f58518", "#e45756"], strict=True))
+    names = [run["dag"] for run in facts.runs]
+    axes.barh(range(len(names)), [run["seconds"] for run in facts.runs], color=[palette[name] for name in names])
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel("seconds, from the start of its first task to the end of its last")
+    return _png(figure)
