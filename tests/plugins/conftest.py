@@ -82,10 +82,14 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
 
 
 class TaskInstance:
-    """What an operator sees of its task instance: who it is, and XCom."""
+    """What an operator sees of its task instance: who it is, and XCom.
 
-    def __init__(self, task_id: str, try_number: int = 1, run_id: str = "manual__2013-04-01"):
-        self.dag_id, self.task_id, self.run_id, self.map_index, self.try_number = "dag", task_id, run_id, -1, try_number
+    :param max_tries: as Airflow keeps it: the task's retries, and after a Clear the tries before it on top
+    """
+
+    def __init__(self, task_id: str, try_number: int, max_tries: int):
+        self.dag_id, self.task_id, self.run_id, self.map_index = "dag", task_id, "manual__2013-04-01", -1
+        self.try_number, self.max_tries = try_number, max_tries
         self.xcom: dict[str, Any] = {}
 
     def xcom_push(self, key: str, value: Any) -> None:
@@ -98,9 +102,9 @@ class Runner:
 
     deferred = False
 
-    def run(self, operator: Any, try_number: int = 1) -> Any:
+    def run(self, operator: Any, try_number: int = 1, max_tries: int | None = None) -> Any:
         """The operator's return value. ``deferred`` tells whether it left the worker."""
-        self.ti = TaskInstance(operator.task_id, try_number)
+        self.ti = TaskInstance(operator.task_id, try_number, operator.retries if max_tries is None else max_tries)
         self.context: dict[str, Any] = {"ti": self.ti, "outlet_events": {}, "params": {}}
         try:
             return operator.execute(self.context)

@@ -28,8 +28,12 @@ class JobFailed(AirflowException):
 class JobOperator(BaseOperator):
     """Starts one job under a name that a retry can look up, or re-attaches to the one that already runs; waits; tells its end.
 
-    A subclass says how to start the job (:meth:`start`), how to find one that an earlier try of the same task left running
-    (:meth:`find_running`), and what its result is (:meth:`result`).
+    A subclass says how to start the job (:meth:`start`), how to find one by its name (:meth:`find`), and what its result is
+    (:meth:`result`).
+
+    A retry looks for the jobs of the tries before it: one that runs is joined, one that succeeded is taken as it is (its try
+    died before it could tell), one that failed is named in the log and followed by a new one. A task that a person has cleared
+    runs anew.
 
     Short jobs are awaited in the worker for ``wait_before_deferring_seconds`` (a deferral costs more than that); longer ones
     defer to :class:`~flywheel.triggers.job.JobTrigger`. Killing the task stops the job in both phases.
@@ -82,9 +86,9 @@ class JobOperator(BaseOperator):
         """Starts the job under ``name`` and returns its identity."""
         raise NotImplementedError(f"{type(self).__name__} has to say how its job is started")
 
-    def find_running(self, client: Any, names: Sequence[str]) -> Identity | None:
-        """The identity of a job of one of these names that is still running, None if there is none."""
-        raise NotImplementedError(f"{type(self).__name__} has to say how its running job is found")
+    def find(self, client: Any, name: str) -> Identity | None:
+        """The identity of the job of this name, in whatever state it is; None if AWS knows none."""
+        raise NotImplementedError(f"{type(self).__name__} has to say how its job is found")
 
     def result(self, client: Any, identity: Identity, description: Mapping[str, Any]) -> Any:
         """The task's return value, from AWS's last answer."""
@@ -95,15 +99,10 @@ class JobOperator(BaseOperator):
     def execute(self, context: Context) -> Any:
         """Starts or re-attaches, waits a moment, defers if that was not enough."""
         ti = context["ti"]
-        names = [
-            runs.job_name(ti.dag_id, ti.task_id, ti.run_id, -1 if ti.map_index is None else ti.map_index, attempt)
-            for attempt in range(ti.try_number, 0, -1)
-        ]
-        self.identity = self.find_running(self.client, names) if ti.try_number > 1 else None
-        if self.identity:
-            self.log.info("Re-attached to the running %s %s", self.job_kind.title, self.identity)
-        else:
-            self.identity = self.start(self.client, names[0])
+        name, *earlier = self._names(ti)
+        self.identity = self._earlier_job(earlier)
+        if self.identity is None:
+            self.identity = self.start(self.client, name)
             self.log.info("Started %s %s", self.job_kind.title, self.identity)
         ti.xcom_push("job", self.identity)
         description = self._wait(None if not self.deferrable else settings().wait_before_deferring_seconds)
@@ -137,6 +136,32 @@ class JobOperator(BaseOperator):
             kind = self.job_kind
             getattr(self.client, kind.stop)(**(kind.stop_arguments(self.identity) or self.identity))
 
+    def _names(self, ti: Any) -> list[str]:
+        """The job names of this try and of those before it back to the last *Clear* (or the first try), newest first.
+
+        When a person clears a task, Airflow gives it its retries anew: ``max_tries`` grows by them. So this is where the
+        tries of the present life of the task begin; a job of a former life is none of its business.
+        """
+        first = max(1, ti.max_tries - (self.retries or 0) + 1)
+        map_index = -1 if ti.map_index is None else ti.map_index
+        tries = range(ti.try_number, min(first, ti.try_number) - 1, -1)
+        return [runs.job_name(ti.dag_id, ti.task_id, ti.run_id, map_index, attempt) for attempt in tries]
+
+    def _earlier_job(self, names: Sequence[str]) -> Identity | None:
+        """The job that an earlier try left running, or that succeeded without the try living to tell; None if neither."""
+        for name in names:
+            identity = self.find(self.client, name)
+            if identity is None:
+                continue
+            description = self._describe(identity)
+            failure = self.job_kind.failure(description) if self.job_kind.is_over(description) else None
+            if failure is None:
+                state = self.job_kind.state(description)
+                self.log.info("Re-attached to the %s of an earlier try, %s, state %s", self.job_kind.title, identity, state)
+                return identity
+            self.log.warning("The %s of an earlier try, %s, ended without success: %s", self.job_kind.title, identity, failure)
+        return None
+
     @cached_property
     def job_kind(self) -> JobKind:
         """What is known of this kind of job."""
@@ -145,12 +170,19 @@ class JobOperator(BaseOperator):
     @cached_property
     def client(self) -> Any:
         """The boto3 client of the job's service."""
+        return self.client_with(self.botocore_config)
+
+    def client_with(self, config: dict[str, Any] | None, service: str | None = None) -> Any:
+        """A boto3 client with the operator's connection, and a botocore configuration of its own.
+
+        :param service: default: the job's own
+        """
         hook: AwsBaseHook = AwsBaseHook(
-            client_type=self.job_kind.client,
+            client_type=service or self.job_kind.client,
             aws_conn_id=self.aws_conn_id,
             region_name=self.region_name,
             verify=self.verify,
-            config=self.botocore_config,
+            config=config,
         )
         return hook.conn
 
@@ -184,13 +216,7 @@ class JobOperator(BaseOperator):
         """Copies the end of the job's CloudWatch logs into the task's log; a log that cannot be read is no failure of the job."""
         for group, prefix in self.job_kind.logs(identity):
             try:
-                logs = AwsBaseHook(
-                    client_type="logs",
-                    aws_conn_id=self.aws_conn_id,
-                    region_name=self.region_name,
-                    verify=self.verify,
-                    config=self.botocore_config,
-                ).conn
+                logs = self.client_with(self.botocore_config, service="logs")
                 streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=prefix)["logStreams"]
                 for stream in streams[:4]:
                     name = stream["logStreamName"]

@@ -9,8 +9,6 @@ from flywheel.hooks.jobs import Identity
 from flywheel.operators.job import JobOperator
 from flywheel.settings import settings
 
-RUNNING = ("SUBMITTED", "PICKED", "STARTED")
-
 
 class RedshiftOperator(JobOperator):
     """What both have in common: the workgroup, the parameters, and how a statement of an earlier try is found.
@@ -39,18 +37,17 @@ class RedshiftOperator(JobOperator):
             **({"Parameters": values} if values else {}),
         }
 
-    def find_running(self, client: Any, names: Sequence[str]) -> Identity | None:
-        """Looks up unfinished statements by name."""
-        for name in names:
-            answer = client.list_statements(
-                StatementName=name,
-                WorkgroupName=settings().redshift_workgroup,
-                Database=settings().redshift_database,
-                MaxResults=100,
-            )
-            for statement in answer["Statements"]:
-                if statement["StatementName"] == name and statement["Status"] in RUNNING:
-                    return {"Id": statement["Id"]}
+    def find(self, client: Any, name: str) -> Identity | None:
+        """Looks the statement up by its name (the API takes names by their beginning)."""
+        pages = client.get_paginator("list_statements").paginate(
+            StatementName=name,
+            Status="ALL",
+            WorkgroupName=settings().redshift_workgroup,
+            Database=settings().redshift_database,
+        )
+        for statement in (statement for page in pages for statement in page["Statements"]):
+            if statement["StatementName"] == name:
+                return {"Id": statement["Id"]}
         return None
 
 

@@ -52,18 +52,15 @@ class SageMakerJobOperator(JobOperator):
             )
         return {self.name_key: request[self.name_key]}
 
-    def find_running(self, client: Any, names: Sequence[str]) -> Identity | None:
-        """Describes each name; SageMaker answers ValidationException for one that does not exist."""
-        for name in names:
-            try:
-                description = self._describe({self.name_key: name})
-            except ClientError as error:
-                if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
-                    continue
-                raise
-            if not self.job_kind.is_over(description):
-                return {self.name_key: name}
-        return None
+    def find(self, client: Any, name: str) -> Identity | None:
+        """Describes the name; SageMaker answers ValidationException for one that does not exist."""
+        try:
+            self._describe({self.name_key: name})
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
+                return None
+            raise
+        return {self.name_key: name}
 
 
 class TrainOperator(SageMakerJobOperator):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from flywheel.hooks.jobs import Identity
 from flywheel.operators.job import JobOperator
 from flywheel.settings import settings
 
-GLUE_RUNNING = frozenset({"STARTING", "RUNNING", "STOPPING", "WAITING"})
-EMR_RUNNING = ["SUBMITTED", "PENDING", "SCHEDULED", "RUNNING", "QUEUED"]
+#: How far back a retry looks for the EMR job of an earlier try; no job runs as long.
+LOOK_BACK = timedelta(days=7)
 
 
 class GlueScriptOperator(JobOperator):
@@ -41,13 +44,25 @@ class GlueScriptOperator(JobOperator):
             "--flywheel_run_name": name,
             **{f"--{key}": value for key, value in self.arguments.items()},
         }
-        run = client.start_job_run(JobName=settings().glue_job, Arguments=arguments)
-        return {"JobName": settings().glue_job, "RunId": run["JobRunId"]}
+        # StartJobRun takes no client token: sent twice, it runs twice. So it is sent once, and when its answer is lost, the run
+        # is looked for by its name before anything else is done.
+        once = self.client_with({"retries": {"total_max_attempts": 1}})
+        try:
+            run_id = once.start_job_run(JobName=settings().glue_job, Arguments=arguments)["JobRunId"]
+        except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and error.response["ResponseMetadata"]["HTTPStatusCode"] < 500:
+                raise
+            self.log.warning("StartJobRun gave no answer (%s); looking for the run by its name", error)
+            started = self.find(client, name)
+            if started is None:
+                raise
+            return started
+        return {"JobName": settings().glue_job, "RunId": run_id}
 
-    def find_running(self, client: Any, names: Sequence[str]) -> Identity | None:
-        """Looks through the newest runs for one of these names."""
+    def find(self, client: Any, name: str) -> Identity | None:
+        """Looks through the newest runs for the one of this name."""
         for run in client.get_job_runs(JobName=settings().glue_job, MaxResults=200)["JobRuns"]:
-            if run.get("Arguments", {}).get("--flywheel_run_name") in names and run["JobRunState"] in GLUE_RUNNING:
+            if run.get("Arguments", {}).get("--flywheel_run_name") == name:
                 return {"JobName": settings().glue_job, "RunId": run["Id"]}
         return None
 
@@ -106,10 +121,12 @@ class EmrServerlessSparkOperator(JobOperator):
         )
         return {"applicationId": run["applicationId"], "jobRunId": run["jobRunId"]}
 
-    def find_running(self, client: Any, names: Sequence[str]) -> Identity | None:
-        """Looks through the application's unfinished runs for one of these names."""
-        pages = client.get_paginator("list_job_runs").paginate(applicationId=settings().emr_application_id, states=EMR_RUNNING)
+    def find(self, client: Any, name: str) -> Identity | None:
+        """Looks through the job runs of the last days for the one of this name."""
+        pages = client.get_paginator("list_job_runs").paginate(
+            applicationId=settings().emr_application_id, createdAtAfter=datetime.now(UTC) - LOOK_BACK
+        )
         for run in (run for page in pages for run in page["jobRuns"]):
-            if run.get("name") in names:
+            if run.get("name") == name:
                 return {"applicationId": run["applicationId"], "jobRunId": run["id"]}
         return None
