@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.core.errors import SpecError
+from flywheel.core.yaml_files import read_yaml
 
 # What a column of a contract's type may be in the file. A narrower physical type is read without loss, so it is accepted.
 ACCEPTED_TYPES: dict[str, tuple[str, ...]] = {
@@ -267,23 +268,16 @@ def load_contract(path: Path) -> Contract:
 
     :raises SpecError: naming file, key, expected and found
     """
-    text = path.read_text(encoding="utf-8")
+    content: Any
     if path.suffix == ".json":
         try:
-            content = json.loads(text)
+            content = json.loads(path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise SpecError(str(path), f"line {error.lineno}", "valid JSON", error.msg) from None
+        if not isinstance(content, Mapping):
+            raise SpecError(str(path), "file", "a mapping of keys", content)
     else:
-        import yaml  # not in job containers; they are given JSON
-
-        try:
-            content = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f"line {mark.line + 1}" if mark else "file"
-            raise SpecError(str(path), where, "valid YAML", getattr(error, "problem", str(error))) from None
-    if not isinstance(content, Mapping):
-        raise SpecError(str(path), "file", "a mapping of keys", content)
+        content = read_yaml(path)
     contract = parse_contract(content, str(path))
     if contract.name != path.stem:
         raise SpecError(str(path), "name", f"the file's name, {path.stem!r}", contract.name)

@@ -13,10 +13,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from flywheel.core.errors import SpecError
+from flywheel.core.yaml_files import read_yaml
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$", description="lower-case letters, digits, underscores")]
 Cron = Annotated[str, Field(pattern=r"^(\S+ ){4}\S+$", description="cron expression of five fields, UTC")]
@@ -174,26 +174,6 @@ class ModelSpec(Spec):
     def package_group(self) -> str:
         """The model package group in the registry (SageMaker allows no underscores)."""
         return self.name.replace("_", "-")
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    :raises SpecError: not readable as YAML (with the line), or no mapping
-    """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  (safe loaders)
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        raise SpecError(
-            str(path),
-            f"line {where.line + 1}" if where else "file",
-            "valid YAML",
-            getattr(error, "problem", str(error)),
-        ) from None
-    if not isinstance(content, dict):
-        raise SpecError(str(path), "file", "a mapping of keys", content)
-    return content
 
 
 def load_model_spec(path: Path) -> ModelSpec:

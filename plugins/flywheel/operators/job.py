@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -82,13 +83,13 @@ class JobOperator(BaseOperator):
 
     # What a subclass says -------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def start(self, client: Any, name: str) -> Identity:
         """Starts the job under ``name`` and returns its identity."""
-        raise NotImplementedError(f"{type(self).__name__} has to say how its job is started")
 
+    @abstractmethod
     def find(self, client: Any, name: str) -> Identity | None:
         """The identity of the job of this name, in whatever state it is; None if AWS knows none."""
-        raise NotImplementedError(f"{type(self).__name__} has to say how its job is found")
 
     def result(self, client: Any, identity: Identity, description: Mapping[str, Any]) -> Any:
         """The task's return value, from AWS's last answer."""

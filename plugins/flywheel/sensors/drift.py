@@ -13,6 +13,7 @@ Both read what a monitoring run has written into the ``monitoring`` schema; they
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +47,9 @@ class DriftSensor(RedshiftQueryOperator):
         parameters = {"model": model, "model_version": model_version, "period_start": start, "period_end": end}
         super().__init__(parameters=parameters, **kwargs)
 
+    @abstractmethod
     def judge(self, rows: list[dict[str, Any]]) -> tuple[bool, str]:
         """Whether the rows show a breach, and the sentence that says why."""
-        raise NotImplementedError(f"{type(self).__name__} has to say what a breach is")
 
     def _finish(self, context: Context, identity: Any, description: Any) -> str:
         rows = super()._finish(context, identity, description)
