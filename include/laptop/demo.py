@@ -3,7 +3,7 @@
 The demo does what a source team, the calendar and a person would do: it lands data, starts the ingest DAG for the days that are
 new, and starts the first training. All else happens by itself: assets hand the days on from ingest to features, scores and
 monitoring, and monitoring starts the retraining. It goes forward month by month until a retraining has come and one more month
-was scored with whoever is champion then. The report is read back from Redshift, the registry and S3.
+was scored with whoever is champion then (with ``--year`` to the end of the year). The report is read back from Redshift, the registry and S3.
 
 Interrupted, it goes on where it was: run ids are the same every time, and a run that has succeeded is not started again.
 """
@@ -73,6 +73,7 @@ class Demo:
     place: Place
     api: AirflowApi
     calendar: Calendar
+    to_the_end: bool = False
     stages: list[Stage] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
@@ -97,7 +98,7 @@ class Demo:
         for start, end in self.calendar.steps:
             monitor_run = self._advance(f"{start:%B}", start, end, scored=True)
             was_retrained, retrained = retrained, self._follow_retraining(monitor_run, end) or retrained
-            if was_retrained:
+            if was_retrained and not self.to_the_end:
                 break
 
     def _follow_retraining(self, monitor_run: str, end: date) -> bool:
@@ -178,11 +179,14 @@ def main(place: Place, argv: list[str]) -> int:
 
     parser = argparse.ArgumentParser(prog="make demo")
     parser.add_argument("--keep-up", action="store_true", help="leave Airflow and the local AWS running afterwards")
+    parser.add_argument(
+        "--year", action="store_true", help="go on to the end of the year instead of one month after a retraining"
+    )
     arguments = parser.parse_args(argv)
     with stack.exclusive(place, "make demo"):
         started = stack.start(place)
         try:
-            demo = Demo(place, stack.client(place), Calendar.year())
+            demo = Demo(place, stack.client(place), Calendar.year(), to_the_end=arguments.year)
             demo.play()
             demo.say("reading back what was done")
             demo.remember()
