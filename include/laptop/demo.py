@@ -3,7 +3,8 @@
 The demo does what a source team, the calendar and a person would do: it lands data, starts the ingest DAG for the days that are
 new, and starts the first training. All else happens by itself: assets hand the days on from ingest to features, scores and
 monitoring, and monitoring starts the retraining. It goes forward month by month until a retraining has come and one more month
-was scored with whoever is champion then (with ``--year`` to the end of the year). The report is read back from Redshift, the registry and S3.
+was scored with whoever is champion then; with ``--year`` to the end of the year. The report is read back from Redshift, the
+registry and S3.
 
 Interrupted, it goes on where it was: run ids are the same every time, and a run that has succeeded is not started again.
 """
