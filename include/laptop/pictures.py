@@ -42,9 +42,8 @@ def _png(figure: Any) -> str:
 
 
 def auc_picture(facts: Facts) -> str:
-    """AUC week by week, a line for each champion, with its holdout's AUC as the level it promised."""
-    figure, axes = _figure(9.5, 3.6)
-    colours = ["#1f77b4", "#d95f02", "#1b9e77", "#7570b3"]
+    """AUC week by week, a line for each champion, with its holdout's AUC as the level it promised; grey lines: retrainings."""
+    figure, axes = _figure(9.5, 4.0)
     for position, version in enumerate(facts.versions):
         weeks = [
             row for row in facts.accuracy
@@ -52,18 +51,19 @@ def auc_picture(facts: Facts) -> str:
         ]  # fmt: skip
         if not weeks:
             continue
-        colour = colours[position % len(colours)]
+        colour = f"C{position}"
         middle = [date.fromisoformat(row["period_start"]) + timedelta(days=3) for row in weeks]
         axes.plot(middle, [row["auc"] for row in weeks], "o-", color=colour, label=f"version {version['version']}, by week")
-        axes.plot([middle[0], middle[-1]], [float(version["auc_holdout"])] * 2, "--", color=colour, linewidth=1,
-                  label=f"version {version['version']}, on its holdout")  # fmt: skip
+        axes.plot([middle[0], middle[-1]], [float(version["auc_holdout"])] * 2, "--", color=colour, linewidth=1)
+    axes.plot([], [], "--", color="#888888", linewidth=1, label="on its holdout, before it served")
     for version in facts.versions[1:]:
-        axes.axvline(date.fromisoformat(version["trained_until"]), color="#888888", linewidth=1)
-        axes.annotate(f"retrained:\nv{version['version']} {version['status'].lower()}",
-                      (date.fromisoformat(version["trained_until"]), axes.get_ylim()[0]),
-                      fontsize=8, color="#444444", xytext=(4, 4), textcoords="offset points")  # fmt: skip
+        day, state = date.fromisoformat(version["trained_until"]), version["status"].lower()
+        axes.axvline(day, color="#bbbbbb", linewidth=1, zorder=0)
+        axes.annotate(f"v{version['version']} {state}", (day, 1.0), xycoords=("data", "axes fraction"), fontsize=8,
+                      color="#444444", xytext=(3, -9), textcoords="offset points")  # fmt: skip
     axes.set_ylabel("AUC")
-    axes.legend(fontsize=8, frameon=False, ncols=2)
+    axes.margins(y=0.12)
+    figure.legend(fontsize=8, frameon=False, ncols=5, loc="outside lower center")
     return _png(figure)
 
 
