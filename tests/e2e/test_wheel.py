@@ -102,7 +102,8 @@ def test_a_backfill_runs_each_day_and_no_day_is_lost_on_the_way(place: Place) ->
 def test_clearing_a_task_runs_its_job_again(place: Place) -> None:
     """Airflow raises ``max_tries`` with a Clear; that is how a task knows that it begins a new life."""
     api, dag_id, task_id = stack.client(place), "score_flight_delay", "export_features"
-    run_id = api.runs(dag_id)[-1]["dag_run_id"]
+    api.wait(dag_id, api.runs(dag_id)[-1]["dag_run_id"], check=lambda: stack.check(place))  # one run at a time
+    run_id = api.runs(dag_id, state="success")[-1]["dag_run_id"]
     before = api.xcom(dag_id, run_id, task_id, key="job")
     body = {"dry_run": False, "dag_run_id": run_id, "task_ids": [task_id], "only_failed": False, "reset_dag_runs": True}
     api.request("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)

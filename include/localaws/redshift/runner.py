@@ -51,7 +51,7 @@ class Warehouse:
         self.results = ResultStore(folder / "results")
         self.sessions: dict[str, LiveSession] = {}
         self._databases: dict[str, Database] = {}
-        self._running: dict[str, Session] = {}
+        self._running: dict[str, tuple[Request, Session]] = {}
         self._ended = threading.Condition()
         self._lock = threading.RLock()
         self._closing = self._recovered = False
@@ -93,7 +93,7 @@ class Warehouse:
             self._state(request, "PICKED")
             session = self._session(request)
             with self._lock:
-                self._running[request.id] = session
+                self._running[request.id] = (request, session)
             if _over(request):
                 return
             request.pid = session.pid
@@ -105,17 +105,16 @@ class Warehouse:
                 for part in request.parts:
                     self._run_part(session, request, part)
             self._finish(request, "FINISHED", None, started)
-        except Cancelled as error:
-            if self._closing:
-                self._finish(request, "FAILED", RESTARTED, started)
-            else:
-                self._finish(request, "ABORTED", str(error), started)
-        except RedshiftError as error:
-            self._finish(request, "FAILED", str(error), started)
         except Exception as error:
-            traceback.print_exc()
-            why = f"ERROR: the local Redshift failed: {type(error).__name__}: {error} (the traceback is in the server's log)"
-            self._finish(request, "FAILED", why, started)
+            if isinstance(error, Cancelled) or _interrupted(session, error):
+                state, why = ("FAILED", RESTARTED) if self._closing else ("ABORTED", str(Cancelled()))
+                self._finish(request, state, why, started)
+            elif isinstance(error, RedshiftError):
+                self._finish(request, "FAILED", str(error), started)
+            else:
+                traceback.print_exc()
+                why = f"ERROR: the local Redshift failed: {type(error).__name__}: {error} (the traceback is in the server's log)"
+                self._finish(request, "FAILED", why, started)
         finally:
             self._leave(request, session)
 
@@ -227,14 +226,19 @@ class Warehouse:
         with self._lock:
             if request.ended:
                 return False
-            session = self._running.get(request.id)
+            _, session = self._running.get(request.id, (request, None))
             if session is None:
                 self._finish(request, "ABORTED", str(Cancelled()), time.perf_counter_ns())
-        deadline = time.monotonic() + 10
-        while session is not None and not request.ended and time.monotonic() < deadline:
-            session.cancel()  # again and again: DuckDB forgets an interrupt that comes before its statement has begun
-            self.wait(request, 0.1)
+        if session is not None:
+            self._interrupt(request, session)
         return request.status == "ABORTED"
+
+    def _interrupt(self, request: Request, session: Session) -> None:
+        """Stop a running request: again and again, for DuckDB forgets an interrupt that comes before its statement has begun."""
+        deadline = time.monotonic() + 10
+        while not request.ended and time.monotonic() < deadline:
+            session.cancel()
+            self.wait(request, 0.1)
 
     def recover(self) -> None:
         """After a start: tell what became of the requests that a stopped server left running.
@@ -269,8 +273,8 @@ class Warehouse:
     def close(self) -> None:
         """Stop what runs, and close the files."""
         self._closing = True
-        for session in list(self._running.values()):
-            session.cancel()
+        for request, session in list(self._running.values()):
+            self._interrupt(request, session)
         self._pool.shutdown(wait=True, cancel_futures=True)
         for live in self.sessions.values():
             live.session.close()
@@ -300,3 +304,9 @@ def _noted(database: Database, request_id: str) -> list[list] | None:
         return json.loads(rows[0][0]) if rows else None
     finally:
         cursor.close()
+
+
+def _interrupted(session: Session | None, error: Exception) -> bool:
+    """Whether an error is what a cancellation has done to DuckDB, which it may reach at any moment, in BEGIN or COMMIT too."""
+    interrupt = isinstance(error, duckdb.InterruptException) or isinstance(error.__cause__, duckdb.InterruptException)
+    return interrupt and session is not None and session.cancelled.is_set()

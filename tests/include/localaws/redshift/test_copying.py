@@ -119,10 +119,10 @@ def test_fields_that_cannot_be_loaded_are_told(t):
     assert "Load into table 't' failed.  Check 'stl_load_errors' system table for details." in error
     assert "line 2, column n (integer), value 'x'" in error
     assert t.rows("select count(*) from t") == [[0]]
-    assert t.rows("select line_number, colname, raw_field_value, err_code, err_reason from stl_load_errors "
-                  f"where filename = 's3://redshift-tests/{t.prefix}.csv'") == [
-        [2, "n", "x", 1207, "Invalid digit, Value 'x', Pos 0, Type: Integer"]
-    ]
+    assert t.rows(
+        "select line_number, colname, raw_field_value, err_code, err_reason from stl_load_errors "
+        f"where filename = 's3://redshift-tests/{t.prefix}.csv'"
+    ) == [[2, "n", "x", 1207, "Invalid digit, Value 'x', Pos 0, Type: Integer"]]
     assert t.run(load(t, f"{t.prefix}.csv", "csv maxerror 1"))["ResultRows"] == 2
     assert t.rows("select id from t order by id") == [["a"], ["c"]]
     assert t.rows(f"select count(*) from sys_load_error_detail where file_name like '%{t.prefix}.csv'") == [[2]]

@@ -126,6 +126,16 @@ def test_cancel(api):
     assert api.rows("select count(*) from two") == [[2]]
 
 
+def test_cancel_at_any_moment(api):
+    api.run("create table two as select 1 as x union all select 2")
+    for attempt in range(30):
+        statement = api.start(LONG)
+        time.sleep(0.002 * (attempt % 10))
+        assert api.client.cancel_statement(Id=statement)["Status"] is True
+        assert api.ended(statement)["Status"] == "ABORTED"
+    assert api.rows("select count(*) from two") == [[2]]
+
+
 def test_cancel_rolls_a_batch_back(api):
     api.run("create table two as select 1 as x union all select 2")
     statement = api.start(["insert into two values (3)", LONG])
