@@ -1,4 +1,4 @@
-"""Run the local AWS: ``python -m localaws serve --root DIR --port 5005``."""
+"""Run the local AWS: ``python -m localaws serve --root DIR --port 5005``, and set its faults: ``... faults --help``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import os
 import sys
 from pathlib import Path
 
+from localaws import faults_command
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C. Exit codes: 0 stopped, 2 cannot start (the reason is on stderr), 130 Ctrl-C
-    before it was ready.
+    before it was ready. Or do what :mod:`localaws.faults_command` says.
     """
     parser = argparse.ArgumentParser(prog="python -m localaws", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -20,7 +22,10 @@ def main(arguments: list[str] | None = None) -> int:
     serve.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; another only inside a container: who can call starts jobs"
     )
+    faults_command.add_parser(commands)
     options = parser.parse_args(arguments)
+    if options.command == "faults":
+        return faults_command.run(options)
     if not 0 <= options.port <= 65535:
         parser.error(f"--port must be between 0 and 65535, got {options.port}")
 

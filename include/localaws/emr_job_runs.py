@@ -16,7 +16,7 @@ from moto.emrserverless.exceptions import ValidationException
 from moto.emrserverless.models import Application, JobRun
 from moto.logs.models import logs_backends
 
-from localaws import ACCOUNT_ID, REGION, objects, persistence
+from localaws import ACCOUNT_ID, REGION, job_events, objects, persistence
 from localaws.spark import conf
 from localaws.spark.code import CodeMissing, adopt_written, open_logs, stage_file, stage_modules, visible_buckets
 from localaws.spark.pool import Outcome, SparkJob, shared_pool
@@ -82,9 +82,11 @@ class Run(JobRun):
         if state == "RUNNING":
             self.started_at = now
             self.queued_duration_milliseconds = int((now - self.created_at).total_seconds() * 1000)
+            job_events.running("emr_serverless", self.name or self.id, self.id, kill=lambda: shared_pool().kill(self.id))
         elif state not in ACTIVE:
             self.ended_at = now
             self._account(now)
+            job_events.ended("emr_serverless", self.name or self.id, self.id, state, self.state_details if details else None)
         self.application.last_used = now
         persistence.touch("emrserverless")
 
@@ -261,10 +263,11 @@ def _conclude(run: Run, outcome: Outcome) -> None:
         run.to("FAILED", f"Job failed: {outcome.reason}")
     else:
         reason = " ".join((outcome.reason or "").split())
+        code = 128 - outcome.exit_code if outcome.exit_code < 0 else outcome.exit_code  # of a container, as a shell tells it
         run.to(
             "FAILED",
             "Job failed, please check complete logs in configured logging destination. "
-            f"ExitCode: {outcome.exit_code}. Last few exceptions: {reason}...",
+            f"ExitCode: {code}. Last few exceptions: {reason}...",
         )
 
 

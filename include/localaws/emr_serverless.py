@@ -19,7 +19,7 @@ from moto.emrserverless.exceptions import AccessDeniedException, ResourceNotFoun
 from moto.emrserverless.models import EMRServerlessBackend, emrserverless_backends
 from moto.emrserverless.responses import EMRServerlessResponse
 
-from localaws import emr_job_runs, persistence
+from localaws import emr_job_runs, job_events, persistence
 from localaws.emr_job_runs import ACTIVE, Run, RunningApplication, aware
 from localaws.spark import pool
 
@@ -222,6 +222,7 @@ class EmrServerless(EMRServerlessBackend):
                 name=request.get("name"),
             )
             self.job_runs.setdefault(application_id, []).append(run)
+            job_events.accepted("emr_serverless", run.name or run.id, run.id, run.state)
         emr_job_runs.launch(run, parameters)
         return run
 

@@ -17,7 +17,7 @@ from moto.core.utils import utcnow
 from moto.glue.exceptions import ConcurrentRunsExceededException, InvalidInputException, JobRunNotFoundException
 from moto.glue.models import FakeJob
 
-from localaws import persistence, processes
+from localaws import job_events, persistence, processes
 from localaws.spark import conf
 from localaws.spark.code import CodeMissing, adopt_written, open_logs, stage_file, stage_modules, visible_buckets
 from localaws.spark.failure import describe_exit
@@ -76,6 +76,11 @@ class JobRun:
         self.completed_on: datetime | None = None
 
     @property
+    def name(self) -> str:
+        """What whoever started the run recognises it by: the argument ``--flywheel_run_name``, else its id."""
+        return self.arguments.get("--flywheel_run_name") or self.job_run_id
+
+    @property
     def timeout_minutes(self) -> int:
         """The time limit (minutes)."""
         return int(self.capacity["Timeout"])
@@ -88,9 +93,11 @@ class JobRun:
         self.modified_on = utcnow()
         if status == "RUNNING":
             self.running_since = self.modified_on
+            job_events.running("glue", self.name, self.job_run_id, kill=lambda: kill(self))
         if status not in ACTIVE:
             self.completed_on = self.modified_on
             self.error_message = error_message
+            job_events.ended("glue", self.name, self.job_run_id, status, error_message)
         persistence.touch("glue")
 
     def as_dict(self) -> dict[str, Any]:
@@ -183,6 +190,7 @@ class Job(FakeJob):
                 raise ConcurrentRunsExceededException(f"Concurrent runs exceeded for {self.name}")
             run = JobRun(self, arguments, capacity, retry_of)
             self.job_runs.append(run)
+            job_events.accepted("glue", run.name, run.job_run_id, run.status)
         launch(self, run)
         return run.job_run_id
 
@@ -226,6 +234,12 @@ def stop(run: JobRun) -> None:
         process.stop(5.0)
     elif not shared_pool().stop(run.job_run_id):
         run.to("STOPPED")
+
+
+def kill(run: JobRun) -> bool:
+    """Kill a running run's process. False: it does not run."""
+    process = _stopping.get(run.job_run_id)
+    return process.kill() if process is not None else shared_pool().kill(run.job_run_id)
 
 
 def launch(job: Job, run: JobRun) -> None:
@@ -302,6 +316,8 @@ def _conclude(job: Job, run: JobRun, outcome: Outcome) -> None:
         _end(job, run, "STOPPED")
     elif outcome.exit_code == 0:
         _end(job, run, "SUCCEEDED")
+    elif outcome.exit_code is not None and outcome.exit_code < 0:
+        _end(job, run, "FAILED", f"Command failed with exit code {128 - outcome.exit_code}: {outcome.reason}")
     else:
         _end(job, run, "FAILED", outcome.reason)
 

@@ -145,6 +145,13 @@ class JobProcess:
         self._stopped = True
         self._end_group(grace_s)
 
+    def kill(self) -> bool:
+        """Kill the job's processes (SIGKILL) as the system would; it ends as one that failed. False: it has ended already."""
+        if self.process is None or self.process.poll() is not None:
+            return False
+        _signal_group(self.process.pid, signal.SIGKILL)
+        return True
+
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the job has ended and ``on_exit`` has returned. False: it had not after ``timeout_s`` seconds."""
         return self._ended.wait(timeout_s)
@@ -163,12 +170,7 @@ class JobProcess:
         if process is None or process.poll() is not None:
             return
         _signal_group(process.pid, signal.SIGTERM)
-
-        def kill() -> None:
-            if process.poll() is None:
-                _signal_group(process.pid, signal.SIGKILL)
-
-        timer = threading.Timer(grace_s, kill)
+        timer = threading.Timer(grace_s, self.kill)
         timer.daemon = True
         timer.start()
 
@@ -306,8 +308,7 @@ def job_environment(**variables: str) -> dict[str, str]:
 
 def write_log(group: str, stream: str, lines: Iterable[str]) -> None:
     """Append lines to a log stream of CloudWatch Logs; group and stream are made where they do not exist."""
-    now = int(time.time() * 1000)
-    _put_log_events(group, stream, [(now, line) for line in lines])
+    _put_log_events(group, stream, [(int(time.time() * 1000), line) for line in lines])
 
 
 def stop_all(grace_s: float = 5.0) -> None:

@@ -10,7 +10,14 @@ from xml.sax.saxutils import escape
 
 from localaws.calls import Call
 
-REASONS = {400: "Bad Request", 403: "Forbidden", 404: "Not Found", 500: "Internal Server Error", 503: "Slow Down"}
+REASONS = {
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    500: "Internal Server Error",
+    503: "Slow Down",
+}
 
 
 class AwsError(Exception):
@@ -26,6 +33,41 @@ class AwsError(Exception):
         self.code = code
         self.message = message
         self.status = status
+
+
+class Reply:
+    """The head of an answer that is not sent yet; ``start`` is the ``start_response`` of whoever makes it.
+
+    :param line: the HTTP status as it is sent, for example ``200 OK``; ``status`` is its number, 0 where nothing has
+        answered.
+    :param error: AWS' error code; None where there is none, or the head does not tell it.
+    """
+
+    def __init__(self) -> None:
+        self.line = "000 No Answer"
+        self.headers: list[tuple[str, str]] = []
+        self.error: str | None = None
+        self.request_id: str | None = None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return int(self.line.split()[0])
+
+    def start(self, line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+        """Take status and headers; those that were there before are forgotten."""
+        self.line, self.headers, self.error, self.request_id = line, list(headers), None, None
+        for name, value in headers:
+            if name.lower() in ("x-amzn-requestid", "x-amz-request-id"):
+                self.request_id = value
+            elif name.lower() in ("x-amzn-errortype", "x-amzn-query-error"):
+                self.error = value.split(";")[0].split(":")[0]
+
+    def fail(self, call: Call, error: AwsError) -> Iterable[bytes]:
+        """Make it the error's answer, and return the body of that."""
+        body = answer_error(call, error, self.start)
+        self.error = error.code
+        return body
 
 
 def answer_error(call: Call, error: AwsError, start_response: Any) -> Iterable[bytes]:

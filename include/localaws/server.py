@@ -1,7 +1,8 @@
 """The server: moto's dispatcher in our own process on 127.0.0.1, with what runs for real put in its place.
 
 Every call passes through here: it is told which operation it asks for, refused where it cannot be served truthfully,
-checked against the operation's model where the service executes, answered, and written to the journal.
+checked against the operation's model where the service executes, answered, and written to the journal. Where a fault is
+set for it, that strikes it on the way.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import fcntl
 import http.client
 import importlib
 import io
-import ipaddress
 import json
 import os
 import re
@@ -35,18 +35,17 @@ from moto.core.common_models import BaseModel
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import ThreadedWSGIServer
 
-from localaws import ACCOUNT_ID, REGION, iam, logs, objects, persistence, processes
-from localaws.calls import Call, identify
+from localaws import ACCOUNT_ID, REGION, iam, job_events, logs, objects, persistence, processes
+from localaws.calls import Call, identify, service_model
+from localaws.faults import ConnectionDropped, Faults, Strike
 from localaws.journal import Journal
-from localaws.replies import AwsError, answer_error
+from localaws.origin import check_origin
+from localaws.pages import STATUS_PATH, answer_page, is_page
+from localaws.replies import AwsError, Reply
 from localaws.served import EXECUTING, check_served
 from localaws.validation import check_parameters
 
 HOST = "127.0.0.1"
-LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
-STATUS_PATH = "/flywheel/status"
-"""Answers what runs here, as JSON: ``{"server": "flywheel-localaws", "pid": ..., "root": ...}``."""
-
 READING = ("Get", "List", "Describe", "Head", "Search", "BatchGet")
 """Operations whose names begin so change nothing that must be saved."""
 
@@ -76,13 +75,14 @@ class LocalAws:
         self.root = root
         self.moto = Dispatcher()
         self.journal = Journal(root / "journal.jsonl")
+        self.faults = Faults(_operations)
         self._active = 0
         self._idle = threading.Condition()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request, and write it to the journal."""
-        if environ.get("PATH_INFO") == STATUS_PATH:
-            return self._tell_status(start_response)
+        if is_page(environ):
+            return answer_page(environ, start_response, self.root, self.faults)
         with self._idle:
             self._active += 1
         try:
@@ -101,36 +101,68 @@ class LocalAws:
         started = time.perf_counter()
         body = self._read_body(environ)
         call = identify(environ, body)
-        told: dict[str, Any] = {"status": 500, "error": None, "request_id": None}
-
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            told["status"] = int(status.split()[0])
-            for name, value in headers:
-                if name.lower() in ("x-amzn-requestid", "x-amz-request-id"):
-                    told["request_id"] = value
-                elif name.lower() in ("x-amzn-errortype", "x-amzn-query-error"):
-                    told["error"] = value.split(";")[0].split(":")[0]
-            return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
-
+        reply = Reply()
+        strike = self._strike_at(call, environ) if self.faults.active else None
         try:
-            answer = self._answer(call, environ, start)
-        except AwsError as error:
-            told["error"] = error.code
-            answer = answer_error(call, error, start)
-        if told["status"] >= 400 and told["error"] is None:
+            answer = self._execute(call, environ, reply) if strike is None else self._struck(strike, call, environ, reply)
+        except ConnectionDropped:
+            self._note(call, reply, started, strike)
+            if strike is not None:
+                strike.disconnect()  # only now: who sees the connection end may read the journal
+            raise
+        if reply.status >= 400 and reply.error is None:
             body = b"".join(answer)
             answer = [body]
-            told["error"] = _error_code(body) or str(told["status"])
-        took_ms = (time.perf_counter() - started) * 1000
-        self.journal.write(
-            call.service, call.operation, call.resource, told["status"], told["error"], told["request_id"], took_ms
-        )
+            reply.error = _error_code(body) or str(reply.status)
+        self._note(call, reply, started, strike)
+        start_response(reply.line, reply.headers)
         return answer
 
-    def _tell_status(self, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        body = json.dumps({"server": "flywheel-localaws", "pid": os.getpid(), "root": str(self.root)}).encode()
-        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-        return [body]
+    def _note(self, call: Call, reply: Reply, started: float, strike: Strike | None) -> None:
+        took_ms = (time.perf_counter() - started) * 1000
+        fault = strike.rule.label if strike else None
+        told = (reply.status, reply.error, reply.request_id)
+        self.journal.write(call.service, call.operation, call.resource, *told, took_ms, fault)
+
+    def _execute(self, call: Call, environ: dict[str, Any], reply: Reply) -> Iterable[bytes]:
+        try:
+            return self._answer(call, environ, reply.start)
+        except AwsError as error:
+            return reply.fail(call, error)
+
+    def _strike_at(self, call: Call, environ: dict[str, Any]) -> Strike | None:
+        def text() -> str:
+            if call.service == "s3":
+                return call.path
+            try:
+                return json.dumps(call.parameters, ensure_ascii=False, default=str)
+            except ValueError:
+                return ""  # the body is not what the protocol asks for
+
+        port, connection = int(environ["REMOTE_PORT"]), environ["werkzeug.socket"]
+        return self.faults.strike(call.service, call.operation, call.resource, text, port, connection)
+
+    def _struck(self, strike: Strike, call: Call, environ: dict[str, Any], reply: Reply) -> Iterable[bytes]:
+        """What a call gets that a fault strikes.
+
+        :raises ConnectionDropped: nothing; the connection has been closed.
+        """
+        if strike.deed == "error":
+            return reply.fail(call, AwsError(**strike.details))
+        if strike.deed == "refuse":
+            raise ConnectionDropped(strike.rule.label)
+        if strike.pauses("before"):
+            strike.pause()
+        answer = self._execute(call, environ, reply)
+        if not strike.pauses("before"):
+            answer = [b"".join(answer)]  # executed to its end, before anything else happens
+        if strike.pauses("after"):
+            strike.pause()
+        elif strike.deed == "lose":
+            raise ConnectionDropped(strike.rule.label)
+        elif strike.deed == "error_after":
+            return reply.fail(call, AwsError(**strike.details))
+        return answer
 
     def _answer(self, call: Call, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         """Let moto, with our back ends in it, answer; a fault in there becomes an error that says what failed."""
@@ -190,30 +222,10 @@ class Server(ThreadedWSGIServer):
     request_queue_size = 128
 
 
-def check_origin(environ: dict[str, Any]) -> None:
-    """Refuse what comes from a page in a browser: jobs are code, and whoever may call starts them.
-
-    :raises AwsError: the Host header is no loopback name, or the Origin header another site's.
-    """
-    host = environ.get("HTTP_HOST", "")
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    # A page can make a name of its own lead here, but not an address: in a container, addresses are let through.
-    by_address = environ.get("SERVER_NAME") not in LOOPBACK_NAMES and _is_address(name)
-    if name not in LOOPBACK_NAMES and not name.endswith(".localhost") and not by_address:
-        raise AwsError("AccessDenied", f"the local AWS answers only to 127.0.0.1 and localhost, not to {host!r}", 403)
-    origin = environ.get("HTTP_ORIGIN")
-    if origin and origin.partition("://")[2].partition(":")[0] not in LOOPBACK_NAMES:
-        raise AwsError("AccessDenied", f"the local AWS takes no calls from pages of {origin}", 403)
-    if environ.get("PATH_INFO", "").startswith(("/moto-api", "/latest/meta-data/", "/latest/api/")):
-        raise AwsError("AccessDenied", "moto's own pages are closed: they change state, or make up instance data", 403)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    return True
+def _operations(service: str) -> list[str] | None:
+    """The operations of a service as botocore knows them; None for a service that it does not know."""
+    model = service_model(service)
+    return list(model.operation_names) if model else None
 
 
 def install(root: Path) -> list[ModuleType]:
@@ -238,6 +250,7 @@ def recover(modules: list[ModuleType]) -> None:
     for module in modules:
         if hasattr(module, "recover"):
             module.recover()
+    job_events.end_forgotten()
 
 
 def hold_root(root: Path) -> io.TextIOWrapper:
@@ -311,11 +324,12 @@ def serve_until_stopped(root: Path, port: int, host: str = HOST) -> None:
     try:
         modules = install(root)
         processes.configure(endpoint, root)
+        app = LocalAws(root)
+        job_events.use(app.journal, app.faults)
         try:
             recover(modules)
         except persistence.StateError as error:
             raise CannotStart(str(error)) from error
-        app = LocalAws(root)
         server.app = app
         persistence.start()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -328,6 +342,7 @@ def serve_until_stopped(root: Path, port: int, host: str = HOST) -> None:
         )
         server.serve_forever(poll_interval=0.1)
         server.server_close()
+        app.faults.close()
         app.wait_until_idle(5.0)
         processes.stop_all()
         for module in modules:

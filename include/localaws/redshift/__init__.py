@@ -27,11 +27,18 @@ SERVED = frozenset(
 def install(root: Path) -> None:
     """Answer the Redshift Data API's calls from the databases below ``root/redshift``.
 
-    They are opened by the first call, which also tells what became of statements that ran when the server ended.
+    They are opened by the first call, or by :func:`recover` where a statement ran when the server ended.
     """
     from localaws.redshift import data_api
 
     data_api.install(root)
+
+
+def recover() -> None:
+    """After a start: tell requests that ran when the server ended as ended, if there are any."""
+    from localaws.redshift import data_api
+
+    data_api.recover()
 
 
 def shutdown() -> None:

@@ -1,4 +1,4 @@
-"""The Redshift Data API in moto's place. What answers is imported by the first call: a start need not wait for it."""
+"""The Redshift Data API in moto's place. What answers is imported when it is needed: a start need not wait for it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from moto.redshiftdata import urls
 from moto.redshiftdata.responses import RedshiftDataAPIServiceResponse
 
+from localaws.redshift.history import has_open_requests
+
 Reply = tuple[int, dict[str, str], str]
 
 
@@ -17,6 +19,15 @@ def install(root: Path) -> None:
     DataApi.root = root
     for path in list(urls.url_paths):
         urls.url_paths[path] = DataApi.dispatch
+
+
+def recover() -> None:
+    """Open the databases if a statement ran when the server ended: what became of it is told then."""
+    if has_open_requests(DataApi.root / "redshift" / "history.sqlite"):
+        from localaws.redshift import operations
+
+        operations.use_root(DataApi.root)
+        operations.warehouse()
 
 
 def close() -> None:

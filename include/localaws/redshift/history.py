@@ -6,6 +6,7 @@ crash finds the statement that it started.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
@@ -145,6 +146,18 @@ class History:
         """Close the file."""
         with self._lock:
             self._file.close()
+
+
+def has_open_requests(file: Path) -> bool:
+    """Whether a history that is closed tells of requests that have not ended."""
+    if not file.exists():
+        return False
+    with contextlib.closing(sqlite3.connect(file)) as history:
+        query = "SELECT count(*) FROM requests WHERE json_extract(body, '$.status') NOT IN (?, ?, ?)"
+        try:
+            return bool(history.execute(query, ENDED).fetchone()[0])
+        except sqlite3.OperationalError:
+            return False  # the server was killed before it had made the table
 
 
 def _load(body: dict[str, Any]) -> Request:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import duckdb
 
+from localaws import job_events
 from localaws.redshift.engine import Database, Outcome, Session
 from localaws.redshift.errors import Cancelled, RedshiftError
 from localaws.redshift.history import History, Part, Request
@@ -21,6 +22,7 @@ from localaws.redshift.statements import run_statement
 
 WORKERS = 16
 RESTARTED = "ERROR: the local AWS was stopped while the statement ran; it was rolled back. Run it again."
+TERMINATED = "FATAL: terminating connection due to administrator command"
 
 
 @dataclass
@@ -52,6 +54,7 @@ class Warehouse:
         self.sessions: dict[str, LiveSession] = {}
         self._databases: dict[str, Database] = {}
         self._running: dict[str, tuple[Request, Session]] = {}
+        self._terminated: set[str] = set()
         self._ended = threading.Condition()
         self._lock = threading.RLock()
         self._closing = self._recovered = False
@@ -76,6 +79,7 @@ class Warehouse:
         """Write the request down and let it run; a request whose client token is known is not run again."""
         known = self.history.add(request)
         if known is request:
+            job_events.accepted("redshift_data", request.name or request.id, request.id, request.status)
             self._pool.submit(self._run, request)
         return known
 
@@ -98,6 +102,7 @@ class Warehouse:
                 return
             request.pid = session.pid
             self._state(request, "STARTED")
+            job_events.running("redshift_data", request.name or request.id, request.id, kill=lambda: self.terminate(request))
             session.on_commit = lambda connection: _note(connection, request)
             if request.batch and request.transaction:
                 self._run_batch(session, request)
@@ -107,8 +112,7 @@ class Warehouse:
             self._finish(request, "FINISHED", None, started)
         except Exception as error:
             if isinstance(error, Cancelled) or _interrupted(session, error):
-                state, why = ("FAILED", RESTARTED) if self._closing else ("ABORTED", str(Cancelled()))
-                self._finish(request, state, why, started)
+                self._finish(request, *self._stopped(request), started)
             elif isinstance(error, RedshiftError):
                 self._finish(request, "FAILED", str(error), started)
             else:
@@ -142,11 +146,16 @@ class Warehouse:
             outcome = run_statement(session, part.sql, parameters, consume)
             part.status, part.rows = "FINISHED", outcome.rows
         except RedshiftError as error:
-            part.status = "ABORTED" if isinstance(error, Cancelled) else "FAILED"
-            part.error = str(error)
+            part.status, part.error = self._stopped(request) if isinstance(error, Cancelled) else ("FAILED", str(error))
             raise
         finally:
             part.duration_ns, part.updated = time.perf_counter_ns() - started, time.time()
+
+    def _stopped(self, request: Request) -> tuple[str, str]:
+        """The state and the error of a request that was stopped while it ran."""
+        if self._closing:
+            return "FAILED", RESTARTED
+        return ("FAILED", TERMINATED) if request.id in self._terminated else ("ABORTED", str(Cancelled()))
 
     def _state(self, request: Request, status: str) -> None:
         if not request.ended:
@@ -155,9 +164,13 @@ class Warehouse:
     def _finish(self, request: Request, status: str, error: str | None, started: int) -> None:
         request.duration_ns = time.perf_counter_ns() - started
         request.end(status, error)
-        self.history.save(request)
+        self._save_end(request)
         with self._ended:
             self._ended.notify_all()
+
+    def _save_end(self, request: Request) -> None:
+        self.history.save(request)
+        job_events.ended("redshift_data", request.name or request.id, request.id, request.status, request.error)
 
     # sessions
 
@@ -210,10 +223,12 @@ class Warehouse:
     def _leave(self, request: Request, session: Session | None) -> None:
         with self._lock:
             self._running.pop(request.id, None)
+            terminated = request.id in self._terminated
+            self._terminated.discard(request.id)
             live = self.sessions.get(request.session or "")
             if live is not None:
                 live.used, live.current = time.time(), None
-                if live.keep_alive_s:
+                if live.keep_alive_s and not terminated:
                     return
                 del self.sessions[live.id]
         if session is not None:
@@ -232,6 +247,16 @@ class Warehouse:
         if session is not None:
             self._interrupt(request, session)
         return request.status == "ABORTED"
+
+    def terminate(self, request: Request) -> bool:
+        """End the session of a running request, as PG_TERMINATE_BACKEND does: the request fails. ``False``: it does not run."""
+        with self._lock:
+            _, session = self._running.get(request.id, (request, None))
+            if session is None or request.ended:
+                return False
+            self._terminated.add(request.id)
+        self._interrupt(request, session)
+        return request.error == TERMINATED
 
     def _interrupt(self, request: Request, session: Session) -> None:
         """Stop a running request: again and again, for DuckDB forgets an interrupt that comes before its statement has begun."""
@@ -265,7 +290,7 @@ class Warehouse:
                     request.end("FINISHED")
                 else:
                     request.end("FAILED", RESTARTED)
-            self.history.save(request)
+            self._save_end(request)
         for database in self._databases.values():
             database.forget_committed()
         self._recovered = True

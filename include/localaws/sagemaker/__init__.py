@@ -1,4 +1,4 @@
-"""SageMaker: training, processing and transform jobs that run, models, and a registry that forgets nothing.
+"""SageMaker: training, tuning, processing and transform jobs that run, models, and a registry that forgets nothing.
 
 Every operation named in `SERVED` is answered by a function of this package, `(place, request) -> answer`, both as the
 API's shapes have them; of moto's SageMaker only the HTTP side is used.
@@ -19,11 +19,12 @@ from moto.sagemaker import urls as moto_urls
 from moto.sagemaker.models import SageMakerModelBackend, sagemaker_backends
 from moto.sagemaker.responses import SageMakerResponse
 
-from localaws.sagemaker import jobs, models, processing, registry, runs, tags, training, transform
+from localaws.sagemaker import jobs, models, processing, registry, runs, tags, training, transform, tuning
 from localaws.sagemaker.state import State
 
 OPERATIONS: dict[str, Callable[[Any, dict[str, Any]], dict[str, Any]]] = {
     **training.OPERATIONS,
+    **tuning.OPERATIONS,
     **processing.OPERATIONS,
     **transform.OPERATIONS,
     **models.OPERATIONS,

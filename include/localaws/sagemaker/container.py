@@ -24,6 +24,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 HOST = "algo-1"
 PROGRAM = "sagemaker_program"
 SUBMIT_DIRECTORY = "sagemaker_submit_directory"
+TUNING_METRIC = "_tuning_objective_metric"
 
 # What the jobs' environment can stand in for: the framework images whose libraries it holds.
 KNOWN_REPOSITORIES = frozenset({"sagemaker-xgboost", "sagemaker-scikit-learn"})
@@ -121,10 +122,15 @@ def arguments(hyperparameters: Mapping[str, Any]) -> list[str]:
     """The user's hyperparameters as command line arguments (`--max_depth 6`; `-x 1` for one letter), by name."""
     argv: list[str] = []
     for key in sorted(hyperparameters):
-        if not key.startswith("sagemaker_"):
+        if not _of_framework(key):
             value = hyperparameters[key]
             argv += [f"-{key}" if len(key) == 1 else f"--{key}", "" if value is None else str(value)]
     return argv
+
+
+def _of_framework(key: str) -> bool:
+    """Whether a hyperparameter is for the toolkit, which does not pass it on to the script."""
+    return key.startswith("sagemaker_") or key == TUNING_METRIC
 
 
 def training_environment(
@@ -139,8 +145,8 @@ def training_environment(
     input_config: Mapping[str, Any],
 ) -> dict[str, str]:
     """The `SM_*` variables that the training toolkit sets for a script on one host."""
-    user = {key: value for key, value in hyperparameters.items() if not key.startswith("sagemaker_")}
-    framework = {key: value for key, value in hyperparameters.items() if key.startswith("sagemaker_")}
+    user = {key: value for key, value in hyperparameters.items() if not _of_framework(key)}
+    framework = {key: value for key, value in hyperparameters.items() if _of_framework(key)}
     resources = resource_config(instance_type)
     found = gpus(instance_type)
     values: dict[str, Any] = {

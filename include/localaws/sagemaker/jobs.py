@@ -1,4 +1,4 @@
-"""What training, processing and transform jobs have in common: their records and the operations on them."""
+"""What training, processing, transform and tuning jobs have in common: their records and the operations on them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from moto.sagemaker.exceptions import SagemakerClientError
 
+from localaws import job_events
 from localaws.sagemaker import state
 from localaws.sagemaker.state import FINAL, LOCK, MAX_REASON, Job, Place, now
 
@@ -19,7 +20,7 @@ class Kind:
 
     :param noun: prefix of the fields, e.g. `TrainingJob` in `TrainingJobName`
     :param phase: prefix of the times, e.g. `Training` in `TrainingStartTime`
-    :param exists: the text before the ARN when a name is taken
+    :param exists: the text when a name is taken: with `{name}` in it, or else before the job's ARN
     """
 
     key: str
@@ -45,7 +46,15 @@ class Kind:
         """The error for a job that does not exist."""
         if self.key == "training":
             return state.invalid("Requested resource not found.")
+        if self.key == "tuning":
+            message = f"Amazon SageMaker can't find a tuning job called {name}. Type another name."
+            return SagemakerClientError("ResourceNotFound", message)
         return state.invalid(f"Could not find requested job with name: {name}")
+
+    def taken(self, job: Job) -> SagemakerClientError:
+        """The error for a name that a job has already."""
+        message = self.exists.format(name=job.name) if "{name}" in self.exists else f"{self.exists} ({job.arn})"
+        return SagemakerClientError("ResourceInUse", message)
 
 
 _JOB_EXISTS = "Job name must be unique within an AWS account and region, and a job with this name already exists"
@@ -80,7 +89,16 @@ TRANSFORM = Kind(
     "Descending",
     ("FailureReason",),
 )
-KINDS = {kind.key: kind for kind in (TRAINING, PROCESSING, TRANSFORM)}
+TUNING = Kind(
+    "tuning",
+    "HyperParameterTuningJob",
+    "HyperParameterTuning",
+    "hyper-parameter-tuning-job",
+    "",  # its training jobs log, it has no log of its own
+    "A hyperparameter tuning job with the name, {name}, already exists. Choose a different name.",
+    "Ascending",
+)
+KINDS = {kind.key: kind for kind in (TRAINING, PROCESSING, TRANSFORM, TUNING)}
 
 
 STOP_REQUESTED, MAX_RUNTIME, MAX_WAIT = "StopRequested", "MaxRuntimeExceeded", "MaxWaitTimeExceeded"
@@ -109,7 +127,7 @@ def create(place: Place, kind: Kind, request: dict[str, Any], run: Callable[[Pla
     with LOCK:
         jobs = place.flywheel.jobs[kind.key]
         if name in jobs:
-            raise SagemakerClientError("ResourceInUse", f"{kind.exists} ({jobs[name].arn})")
+            raise kind.taken(jobs[name])
         moment = now()
         job = Job(
             kind=kind.key,
@@ -122,6 +140,7 @@ def create(place: Place, kind: Kind, request: dict[str, Any], run: Callable[[Pla
         )
         jobs[name] = job
         place.flywheel.tags[job.arn] = state.tag_map(request.get("Tags"))
+        job_events.accepted(kind.key, name, job.arn, job.status)
         RUNNING[job.arn] = run(place, kind, job)
     RUNNING[job.arn].start()
     return job
@@ -242,3 +261,4 @@ def record_end(kind: Kind, job: Job, status: str, reason: str | None, cause: str
     job.transitions[-1] = {**job.transitions[-1], "EndTime": job.modified}
     job.status, job.ended = status, job.modified
     job.failure_reason = reason[:MAX_REASON] if reason else None
+    job_events.ended(kind.key, job.name, job.arn, status, job.failure_reason or (message if secondary != status else None))

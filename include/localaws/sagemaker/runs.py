@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from localaws import objects
+from localaws import job_events, objects
 from localaws.processes import JobProcess, JobResult, job_environment, write_log
 from localaws.sagemaker import jobs, state
 from localaws.sagemaker.container import ContainerError, Layout, missing_image
@@ -26,6 +26,9 @@ MAX_RUNNING = 2
 
 STOP_GRACE_S = 30.0
 """Seconds between SIGTERM and SIGKILL (120 on AWS)."""
+
+NEW_INSTANCE_S = 1.0
+"""Seconds until there is another instance for an interrupted spot job (minutes to hours on AWS)."""
 
 WATCH_S = 0.1
 
@@ -43,6 +46,10 @@ class JobStopped(Exception):
     def __init__(self, cause: str):
         super().__init__(cause)
         self.cause = cause
+
+
+class Interrupted(Exception):
+    """The job's spot instance was taken back: the job runs again on another one."""
 
 
 def use_root(root: Path) -> None:
@@ -65,6 +72,9 @@ class JobRun(ABC):
         self.stream = f"{job.name}/{self.stream_name()}"
         self.region, self.account = place.region_name, place.account_id
         self._stopping = threading.Event()
+        self._interrupted = threading.Event()
+        self._ran_s = self._waited_s = 0.0  # in processes that have ended; for another instance
+        self._waiting_since: float | None = None
         self._cause = jobs.STOP_REQUESTED
         self._thread = threading.Thread(target=self._main, name=f"sagemaker {job.name}", daemon=True)
 
@@ -98,6 +108,21 @@ class JobRun(ABC):
             self._cause = cause
             self._stopping.set()
 
+    def interrupt(self, container: Container) -> bool:
+        """Takes a spot job's instance back: its process is told (SIGTERM), and the job runs again on another one.
+
+        False: the job is being stopped, or its process has ended.
+        """
+        if self.stopping or container.ended.is_set():
+            return False
+        self._interrupted.set()
+        return True
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds without an instance since the job first had one."""
+        return self._waited_s + (time.monotonic() - self._waiting_since if self._waiting_since else 0.0)
+
     def enter(self, status: str, message: str) -> None:
         """Goes to the next secondary status, unless the job is being stopped."""
         with LOCK:
@@ -109,6 +134,11 @@ class JobRun(ABC):
         """:raises JobStopped: the job was asked to stop."""
         if self._stopping.is_set():
             raise JobStopped(self._cause)
+
+    def check_interrupted(self) -> None:
+        """:raises Interrupted: the job's instance was taken back."""
+        if self._interrupted.is_set() and not self.stopping:
+            raise Interrupted
 
     @property
     def stopping(self) -> bool:
@@ -124,8 +154,8 @@ class JobRun(ABC):
     ) -> JobResult:
         """Runs the container's process to its end and returns how it ended.
 
-        When the job is stopped or its time is over, the process gets SIGTERM, and SIGKILL after the grace; the caller
-        still brings away what it left and then calls `check_stop`.
+        When the job is stopped or interrupted or its time is over, the process gets SIGTERM, and SIGKILL after the
+        grace; the caller still brings away what it left and then calls `check_interrupted` and `check_stop`.
 
         :param on_watch: called about ten times a second while the process runs
         """
@@ -136,6 +166,8 @@ class JobRun(ABC):
                 self._watch_time()
                 if self.stopping:
                     self._show_stopping()
+                    container.stop()
+                elif self._interrupted.is_set():
                     container.stop()
             return container.result()
 
@@ -148,18 +180,28 @@ class JobRun(ABC):
         except OSError as error:
             raise ContainerError(f'exec: "{argv[0]}": {error.strerror or error}, exit code: 127') from error
         self._started_at = time.monotonic()
+        job_events.running(self.kind_of_job.key, self.job.name, self.job.arn, **self.faults_of(container))
         try:
             yield container
         finally:
             container.stop()
             container.ended.wait()
+            self._ran_s += time.monotonic() - self._started_at
+
+    def faults_of(self, container: Container) -> dict[str, Callable[[], bool]]:
+        """What fault injection may do to the job while this process runs."""
+        return {"kill": container.kill}
 
     def _watch_time(self) -> None:
-        runtime, wait = self.runtime_limit(), self.wait_limit()
-        if runtime is not None and time.monotonic() - self._started_at > runtime:
+        runtime = self.runtime_limit()
+        if runtime is not None and self._ran_s + time.monotonic() - self._started_at > runtime:
             self.ask_to_stop(jobs.MAX_RUNTIME)
-        elif wait is not None and (now() - self.job.created).total_seconds() > wait:
+        elif self._waited_too_long():
             self.ask_to_stop(jobs.MAX_WAIT)
+
+    def _waited_too_long(self) -> bool:
+        wait = self.wait_limit()
+        return wait is not None and (now() - self.job.created).total_seconds() > wait
 
     def _show_stopping(self) -> None:
         with LOCK:
@@ -175,26 +217,49 @@ class JobRun(ABC):
     @contextmanager
     def _slot(self) -> Iterator[None]:
         while not _slots.acquire(timeout=WATCH_S):
-            self.check_stop()
-            wait = self.wait_limit()
-            if wait is not None and (now() - self.job.created).total_seconds() > wait:
-                raise JobStopped(jobs.MAX_WAIT)
+            self._check_waiting()
         try:
             self.check_stop()
             yield
         finally:
             _slots.release()
 
+    def _check_waiting(self) -> None:
+        self.check_stop()
+        if self._waited_too_long():
+            raise JobStopped(jobs.MAX_WAIT)
+
+    def _run_on_instance(self) -> bool:
+        """Runs the job as soon as there is a slot. False: it was interrupted."""
+        with self._slot():
+            self._waited_s, self._waiting_since = self.waited_s, None
+            if why := missing_image(self.image()):
+                raise JobFailed(f"ClientError: {why}")
+            with LOCK:
+                self.job.started = self.job.started or now()
+            try:
+                self.work()
+                self.check_stop()
+            except Interrupted:
+                return False
+            return True
+
+    def _wait_for_instance(self) -> None:
+        """After an interruption: nothing is left of the old instance, and the new one is not there at once."""
+        self._waiting_since = time.monotonic()
+        self.enter("Interrupted", "The job stopped because the managed spot training instances were interrupted.")
+        shutil.rmtree(self.layout.root, ignore_errors=True)
+        while time.monotonic() < self._waiting_since + NEW_INSTANCE_S:
+            self._check_waiting()
+            time.sleep(WATCH_S)
+        self._interrupted.clear()
+        self.enter("Starting", "Launching requested ML instances")
+
     def _main(self) -> None:
         status, reason, cause = "Completed", None, None
         try:
-            with self._slot():
-                if why := missing_image(self.image()):
-                    raise JobFailed(f"ClientError: {why}")
-                with LOCK:
-                    self.job.started = now()
-                self.work()
-                self.check_stop()
+            while not self._run_on_instance():
+                self._wait_for_instance()
         except JobStopped as stopped:
             status, cause = "Stopped", stopped.cause
         except JobFailed as failed:
@@ -245,6 +310,10 @@ class Container:
         if not self._told and not self.ended.is_set():
             self._told = True
             self._process.stop(STOP_GRACE_S)
+
+    def kill(self) -> bool:
+        """SIGKILL to the process group. False: it has ended already."""
+        return self._process.kill()
 
     def result(self) -> JobResult:
         """How the process ended; only after `ended` is set."""

@@ -22,6 +22,7 @@ Item = TypeVar("Item")
 LOCK = threading.RLock()
 """Held while the state is changed, so that names stay unique and a snapshot never sees half a change."""
 
+JOB_KINDS = ("training", "processing", "transform", "tuning")
 FINAL = frozenset({"Completed", "Failed", "Stopped"})
 PAGE = 10
 MAX_REASON = 1024
@@ -29,10 +30,11 @@ MAX_REASON = 1024
 
 @dataclass
 class Job:
-    """One training, processing or transform job: what was asked, and what happened.
+    """One training, processing, transform or tuning job: what was asked, and what happened.
 
     :param run_id: the name of the job's folder; unlike the job's name it is never used twice
     :param results: fields of the Describe answer that the run found out (artefacts, metrics, exit message)
+    :param launched: of a tuning job: the names of its training jobs in the order of their start
     """
 
     kind: str
@@ -48,6 +50,7 @@ class Job:
     failure_reason: str | None = None
     transitions: list[dict[str, Any]] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
+    launched: tuple[str, ...] = ()
 
     def enter(self, status: str, message: str) -> None:
         """Goes to the next secondary status (training jobs tell them all)."""
@@ -97,12 +100,16 @@ class Package:
 class State:
     """All that one account and region holds. `jobs` is by kind and name, everything else by name or ARN."""
 
-    jobs: dict[str, dict[str, Job]] = field(default_factory=lambda: {"training": {}, "processing": {}, "transform": {}})
+    jobs: dict[str, dict[str, Job]] = field(default_factory=lambda: {kind: {} for kind in JOB_KINDS})
     models: dict[str, Model] = field(default_factory=dict)
     groups: dict[str, PackageGroup] = field(default_factory=dict)
     packages: dict[str, Package] = field(default_factory=dict)
     tokens: dict[str, tuple[str, str]] = field(default_factory=dict)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        # What an earlier version has saved lacks the kinds of job that came after it.
+        vars(self).update(saved | {"jobs": State().jobs | saved["jobs"]})
 
 
 class Place(Protocol):
@@ -168,6 +175,7 @@ class Columns(Generic[Item]):
 
     :param order: the operation's default SortOrder
     :param status: None where the operation has no StatusEquals
+    :param other: what else the operation can sort by, by its name in SortBy
     """
 
     identity: Callable[[Item], str]
@@ -176,6 +184,7 @@ class Columns(Generic[Item]):
     order: str = "Ascending"
     modified: Callable[[Item], datetime] | None = None
     status: Callable[[Item], str] | None = None
+    other: Mapping[str, Callable[[Item], Any]] = field(default_factory=dict)
 
 
 def page(items: Iterable[Item], request: Mapping[str, Any], columns: Columns[Item]) -> tuple[list[Item], str | None]:
@@ -187,9 +196,11 @@ def page(items: Iterable[Item], request: Mapping[str, Any], columns: Columns[Ite
     by = request.get("SortBy") or "CreationTime"
     descending = (request.get("SortOrder") or columns.order) == "Descending"
 
-    def key(item: Item) -> list[str]:
+    def key(item: Item) -> list[Any]:
         first = f"{columns.created(item).timestamp():017.6f}"
-        if by == "Name":
+        if by in columns.other:
+            first = columns.other[by](item)
+        elif by == "Name":
             first = columns.name(item)
         elif by == "Status" and columns.status:
             first = columns.status(item)
@@ -230,11 +241,11 @@ def _before(moment: datetime, bound: datetime | None) -> bool:
     return bound is None or moment < _utc(bound)
 
 
-def _write_token(key: list[str]) -> str:
+def _write_token(key: list[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
 
 
-def _read_token(token: str) -> list[str]:
+def _read_token(token: str) -> list[Any]:
     try:
         key = json.loads(base64.urlsafe_b64decode(token))
     except (binascii.Error, ValueError) as error:

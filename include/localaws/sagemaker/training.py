@@ -7,18 +7,16 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from moto.logs.models import logs_backends
-
-from localaws import ACCOUNT_ID, REGION, objects
+from localaws import objects
 from localaws.sagemaker import container, jobs
 from localaws.sagemaker.container import PROGRAM, SUBMIT_DIRECTORY, ContainerError
 from localaws.sagemaker.folders import SyncedFolder
 from localaws.sagemaker.jobs import TRAINING
-from localaws.sagemaker.runs import JobFailed, JobRun, download
+from localaws.sagemaker.metrics import logged, metric_values
+from localaws.sagemaker.runs import Container, JobFailed, JobRun, download
 from localaws.sagemaker.state import Job, Place, invalid, refuse_unserved, unserved
 
 OPERATION = "CreateTrainingJob"
@@ -38,6 +36,16 @@ def create_training_job(place: Place, request: dict[str, Any]) -> dict[str, Any]
 
     :raises SagemakerClientError: ValidationException, ResourceInUse, or UnsupportedOperation for what cannot run here
     """
+    check_request(request)
+    job = jobs.create(place, TRAINING, request, TrainingRun)
+    return {"TrainingJobArn": job.arn}
+
+
+def check_request(request: dict[str, Any]) -> None:
+    """Checks what the API's model does not say.
+
+    :raises SagemakerClientError: ValidationException, or UnsupportedOperation for what cannot run here
+    """
     refuse_unserved(OPERATION, request, SERVED_PARAMETERS)
     for needed in ("AlgorithmSpecification", "ResourceConfig", "StoppingCondition"):
         if not request.get(needed):
@@ -47,8 +55,6 @@ def create_training_job(place: Place, request: dict[str, Any]) -> dict[str, Any]
     _check_channels(request.get("InputDataConfig") or [])
     _check_spot(request)
     _check_checkpoints(request.get("CheckpointConfig"))
-    job = jobs.create(place, TRAINING, request, TrainingRun)
-    return {"TrainingJobArn": job.arn}
 
 
 def describe_training_job(place: Place, request: dict[str, Any]) -> dict[str, Any]:
@@ -200,6 +206,13 @@ class TrainingRun(JobRun):
         """The training image."""
         return self.request["AlgorithmSpecification"]["TrainingImage"]
 
+    def faults_of(self, container: Container) -> dict[str, Callable[[], bool]]:
+        """A spot job can be interrupted, too."""
+        found = super().faults_of(container)
+        if self.request.get("EnableManagedSpotTraining"):
+            found["interrupt"] = lambda: self.interrupt(container)
+        return found
+
     def work(self) -> None:
         """Downloading, Training, Uploading."""
         self.enter("Downloading", "Downloading input data")
@@ -234,6 +247,7 @@ class TrainingRun(JobRun):
         finally:
             if checkpoints:
                 checkpoints.sync()
+        self.check_interrupted()
         self._collect_metrics()
         if result.exit_code == 0 or self.stopping:
             self.enter("Uploading", "Uploading generated training model")
@@ -244,10 +258,11 @@ class TrainingRun(JobRun):
             raise JobFailed(f"AlgorithmError: {self._failure(result.last_error_lines, result.exit_code, command)}")
 
     def at_end(self) -> None:
-        """The times that are billed: all of the training time, for there is no spot market to save on."""
+        """The times: an interrupted spot job pays nothing while it waits for another instance."""
         if self.job.started and self.job.ended:
-            seconds = max(1, math.ceil((self.job.ended - self.job.started).total_seconds()))
-            self.job.results |= {"TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": seconds}
+            seconds = (self.job.ended - self.job.started).total_seconds()
+            self.job.results["TrainingTimeInSeconds"] = max(1, math.ceil(seconds))
+            self.job.results["BillableTimeInSeconds"] = max(1, math.ceil(seconds - self.waited_s))
 
     def _download_channels(self) -> dict[str, dict[str, str]]:
         config = {}
@@ -330,9 +345,8 @@ class TrainingRun(JobRun):
         patterns = [(metric["Name"], re.compile(metric["Regex"])) for metric in definitions]
         for moment, line in logged(self.kind_of_job.log_group, self.stream) if patterns else ():
             for name, pattern in patterns:
-                for match in pattern.finditer(line):
-                    if (value := _number(match[1])) is not None:
-                        found[name] = {"MetricName": name, "Value": value, "Timestamp": moment}
+                for value in metric_values(pattern, line):
+                    found[name] = {"MetricName": name, "Value": value, "Timestamp": moment}
         if found:
             self.job.results["FinalMetricDataList"] = list(found.values())
 
@@ -361,20 +375,3 @@ class TrainingRun(JobRun):
             upload()
         except (objects.NoSuchKey, ValueError) as error:
             raise JobFailed(f"ClientError: Artifact upload failed: {error} (writing {uri})") from error
-
-
-def logged(group: str, stream: str) -> list[tuple[datetime, str]]:
-    """What a job has written to its log stream so far, with the time of each line."""
-    found = logs_backends[ACCOUNT_ID][REGION].groups.get(group)
-    if found is None or stream not in found.streams:
-        return []
-    events = list(found.streams[stream].events)
-    return [(datetime.fromtimestamp(event.timestamp / 1000, UTC), event.message) for event in events]
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

@@ -165,6 +165,12 @@ class SparkPool:
             return True
         return False
 
+    def kill(self, job_id: str) -> bool:
+        """Kill a running job, script and JVM, as if its machine had died; it ends as one that failed. False: it does not run."""
+        with self._change:
+            run = self._running.get(job_id)
+        return run is not None and run.kill()
+
     def close(self) -> None:
         """End everything because the server ends; no job's ``on_end`` is called any more."""
         with self._change:
@@ -265,6 +271,7 @@ class _Run:
         self._worker = worker
         self._process: processes.JobProcess | None = None
         self._stopped = False
+        self._killed = False
         self._lock = threading.Lock()
 
     def stop(self) -> None:
@@ -274,6 +281,13 @@ class _Run:
             process = self._process
         if process is not None:
             process.stop(STOP_GRACE_S)
+
+    def kill(self) -> bool:
+        """Kill the script, and the worker after it. False: the script does not run."""
+        with self._lock:
+            process = self._process
+            self._killed = process is not None and process.kill()
+            return self._killed
 
     def run(self) -> Outcome | None:
         """Run the job to its end and leave the worker fit for the next job, or dead. None: the server ended it."""
@@ -353,7 +367,7 @@ class _Run:
         job.on_running()
         process.wait()
         result = results[0] if results else None
-        if result is None or result.stopped or result.timed_out:
+        if result is None or result.stopped or result.timed_out or self._killed:
             # Its tasks may still be running in the JVM and must not write on.
             self._worker.kill()
         else:

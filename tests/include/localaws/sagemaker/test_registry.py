@@ -162,7 +162,7 @@ def test_a_model_needs_its_artefact_and_a_known_image(sm: Any) -> None:
 def test_operations_that_would_be_made_up_are_refused(sm: Any) -> None:
     for call in (
         lambda: sm.client.create_endpoint(EndpointName="e", EndpointConfigName="c"),
-        lambda: sm.client.list_hyper_parameter_tuning_jobs(),
+        lambda: sm.client.list_auto_ml_jobs(),
         lambda: sm.client.search(Resource="TrainingJob"),
     ):
         with pytest.raises(ClientError) as refused:
