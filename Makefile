@@ -6,7 +6,7 @@ JOBS := PYTHONPATH=include .venv-jobs/bin/python
 # The environment around must not reach in: no bytecode would double every start, a foreign PYTHONPATH would shadow modules.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME VIRTUAL_ENV AIRFLOW_HOME
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status land demo bench test test-fast lint format test-airflow test-jobs test-e2e lock images docs compose-env clean
+.PHONY: help setup up down status land demo bench test test-fast lint format test-airflow test-jobs test-e2e test-reliability lock images docs compose-env clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -34,11 +34,11 @@ bench: setup ## measure: the demo's stages, orchestration overhead, parse times,
 
 # Each part runs even when an earlier one has failed, so that one run tells everything; the last line is the verdict.
 test: setup ## everything: lint, types, unit tests, the local AWS, the lifecycle end to end
-	@failed=; for part in lint test-airflow test-jobs test-e2e; do \
+	@failed=; for part in lint test-airflow test-jobs test-e2e test-reliability; do \
 	    echo; echo "== make $$part"; $(MAKE) --no-print-directory $$part || failed="$$failed $$part"; \
 	done; echo; \
 	if [ -n "$$failed" ]; then echo "make test: FAILED:$$failed"; exit 1; fi; \
-	echo "make test: lint, test-airflow, test-jobs and test-e2e passed"
+	echo "make test: lint, test-airflow, test-jobs, test-e2e and test-reliability passed"
 
 test-fast: setup ## lint and the tests that start neither a JVM nor an Airflow
 	@$(MAKE) --no-print-directory lint
@@ -60,6 +60,9 @@ test-jobs: setup ## the local AWS, the jobs and the laptop's tools, in the jobs'
 
 test-e2e: setup ## the whole lifecycle on a slice of the data, with a real Airflow
 	@.venv-jobs/bin/python -m pytest tests/e2e $(ARGS)
+
+test-reliability: setup ## real tasks and jobs are killed, calls are lost: each operator in each way of waiting
+	@.venv-jobs/bin/python -m pytest tests/reliability $(SELECT) $(ARGS)
 
 # The two commands that make the locks. The compiled files name hashes and no index.
 lock: setup ## resolve both locks anew from requirements.txt and pyproject.toml

@@ -8,7 +8,7 @@ Trains a challenger, lets it meet the champion on a holdout that neither has see
 | Reads | `features.<group>_v<N>` and `labels.<model>` in Redshift, the champion in the model registry |
 | Writes | `snapshots/`, `models/`, `evaluations/<model>/<run_key>/` on S3; a version in the model registry |
 | Run again | trains on a new snapshot under the same run key; the registry gets no second version for one run |
-| On failure | the champion stays. Clear the failed task; a job that still runs is joined, not started twice |
+| On failure | the champion stays. Airflow's retry joins a job that still runs; clear the failed task to run its job again |
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from flywheel.operators.registry import (
     ResolveChampionOperator,
     SettleChallengerOperator,
 )
-from flywheel.operators.sagemaker import ProcessOperator, TrainOperator
+from flywheel.operators.sagemaker import ProcessOperator, TrainOperator, TuneOperator
 
 SNAPSHOT = "s3://{{ settings.bucket }}/snapshots/{{ model.name }}/{{ run_key() }}"
 MODELS = "s3://{{ settings.bucket }}/models/{{ model.name }}/{{ run_key() }}"
@@ -55,8 +55,10 @@ def train_dag(model: ModelSpec) -> DAG:
             task_id="pin_snapshot", sql=["training/unload_train.sql", "training/unload_holdout.sql"]
         )
 
-        train_challenger = TrainOperator(
+        searched = {"tuning": model.training.tuning} if model.training.tuning else {}
+        train_challenger = (TuneOperator if searched else TrainOperator)(
             task_id="train_challenger",
+            **searched,
             script=model.training.script,
             framework=model.training.framework,
             compute=model.training.compute,

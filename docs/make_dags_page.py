@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).resolve().parent / "DAGs.md"
-STAGES = ("ingest", "features", "train", "score", "monitor")
+STAGES = ("ingest", "features", "train", "score", "monitor", "maintain")
 
 
 def render(dags: Iterable[Any]) -> str:
@@ -26,11 +26,12 @@ def render(dags: Iterable[Any]) -> str:
         )
     for dag in ordered:
         lines += ["", f"## {dag.dag_id}", "", _document(dag), "", f"Scheduled: {_schedule(dag)}.", ""]
-        lines += ["| param | default | meaning |", "|---|---|---|"]
+        lines += ["| param | default | meaning |", "|---|---|---|"] if dag.params else []
         lines += [
             f"| `{name}` | {dag.params.get_param(name).value} | {dag.params.get_param(name).description} |" for name in dag.params
         ]
-        lines += ["", "| task | operator | then |", "|---|---|---|"]
+        lines += [""] if dag.params else []
+        lines += ["| task | operator | then |", "|---|---|---|"]
         for task in dag.topological_sort():
             then = ", ".join(f"`{name}`" for name in sorted(task.downstream_task_ids)) or "–"
             lines.append(f"| `{task.task_id}` | {task.task_type} | {then} |")
@@ -42,10 +43,14 @@ def _stage(dag: Any) -> str:
 
 
 def _schedule(dag: Any) -> str:
+    from airflow.sdk.definitions.timetables.simple import ContinuousTimetable
+
     timetable = dag.timetable
     assets = getattr(getattr(timetable, "asset_condition", None), "objects", None)
     if assets:
         return "when " + " and ".join(f"`{asset.name}`" for asset in assets) + " is updated"
+    if isinstance(timetable, ContinuousTimetable):
+        return "always, one run after the other"
     expression = getattr(timetable, "_expression", None)
     if expression is None:
         return "by hand only"

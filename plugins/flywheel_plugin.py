@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
+from flywheel.links import JobConsoleLink, JobLogsLink
 from flywheel.timetables import SourceCalendarTimetable
 
 
 class FlywheelPlugin(AirflowPlugin):
-    """Timetables."""
+    """Timetables and the buttons of tasks."""
 
     name = "flywheel"
     timetables = [SourceCalendarTimetable]
+    operator_extra_links = [JobConsoleLink(), JobLogsLink()]

@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -30,13 +30,17 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where one stack lives: its state below `home`, its two ports, and the folders whose DAGs and plugins it runs."""
+    """Where one stack lives: its state below `home`, its two ports, and the folders whose DAGs and plugins it runs.
+
+    :param settings: settings of Airflow (environment variables) that go before all others here
+    """
 
     home: Path = PROJECT / ".flywheel"
     airflow_port: int = 8080
     aws_port: int = 5005
     dags: Path = PROJECT / "dags"
     plugins: Path = PROJECT / "plugins"
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Place:
@@ -188,6 +192,14 @@ def aws_environment(place: Place) -> dict[str, str]:
     return env
 
 
+def database(place: Place, patience_s: float) -> str:
+    """URL of the metadata database.
+
+    :param patience_s: how long a statement waits for the one writer that SQLite has at a time
+    """
+    return f"sqlite:///{place.airflow_home / 'airflow.db'}?timeout={patience_s:g}"
+
+
 def airflow_environment(place: Place, settings: Mapping[str, str]) -> dict[str, str]:
     """The environment of every Airflow process.
 
@@ -213,11 +225,12 @@ def airflow_environment(place: Place, settings: Mapping[str, str]) -> dict[str, 
         "AIRFLOW__API__HOST": HOST,
         "AIRFLOW__API__PORT": str(place.airflow_port),
         "AIRFLOW__API__BASE_URL": place.airflow_url,
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{place.airflow_home / 'airflow.db'}",
+        # A scheduler that does not get its turn to write within SQLite's usual five seconds ends.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database(place, patience_s=60),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(place.airflow_home / "logs"),
         "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection),
         "AWS_EC2_METADATA_DISABLED": "true",
         # A fork of a macOS process that has touched Objective-C dies without it; LocalExecutor forks.
         "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",
     }
-    return env | dict(settings)
+    return env | dict(settings) | dict(place.settings)

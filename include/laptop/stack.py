@@ -31,6 +31,7 @@ from laptop.environment import (
     Place,
     airflow_environment,
     aws_environment,
+    database,
     password,
     read_settings,
 )
@@ -176,11 +177,14 @@ def _start(place: Place, ledger: Ledger, say: Say) -> None:
         schema.finish_migration(place, migration)
     progress("starting Airflow")
     for name in AIRFLOW_COMMANDS:
+        # The API server writes its audit log on its event loop (log_action, Airflow 3.3.1). When another of its own requests
+        # is in the middle of writing, both wait for each other, and all else for them, until SQLite's patience is over.
+        patience = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database(place, patience_s=1)} if name == API_SERVER else {}
         if name == SCHEDULER:
             _wait("Airflow's API server", lambda: answers(f"{place.airflow_url}/api/v2/version"), place)
             progress("the API server answers; starting the scheduler")
         argv = [str(AIRFLOW_PYTHON), "-m", "airflow", *AIRFLOW_COMMANDS[name]]
-        ledger.start(name, argv, env=env, cwd=place.home, log=place.logs / f"{name}.log")
+        ledger.start(name, argv, env=env | patience, cwd=place.home, log=place.logs / f"{name}.log")
     client(place).warm_execution_api()
     progress("the tasks' API is warm")
     _wait("Airflow's components", lambda: healthy(client(place), began), place)

@@ -35,6 +35,7 @@ class Stage(StrEnum):
     TRAIN = "stage/train"
     SCORE = "stage/score"
     MONITOR = "stage/monitor"
+    MAINTAIN = "stage/maintain"
 
 
 def impact(tier: str) -> str:

@@ -7,8 +7,12 @@ import json
 import os
 import re
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -41,10 +45,29 @@ class Aws:
             aws_secret_access_key="test",
         )
 
+    @contextmanager
+    def fault(self, **rule: Any) -> Iterator[Callable[[], dict[str, Any]]]:
+        """A fault of the local AWS while the block runs; yields what tells how it stands (hits, held calls)."""
+        number = self._faults("POST", "", rule)["id"]
+        try:
+            yield lambda: next(fault for fault in self._faults("GET", "")["faults"] if fault["id"] == number)
+        finally:
+            self._faults("DELETE", f"/{number}")
+
+    def release(self, fault: dict[str, Any]) -> None:
+        """Lets the calls go on that a fault holds."""
+        self._faults("POST", f"/{fault['id']}/release", {})
+
+    def _faults(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.endpoint}/flywheel/faults{path}", data, method=method)
+        with urllib.request.urlopen(request) as answer:
+            return dict(json.load(answer))
+
     def calls(self, operation: str) -> list[dict[str, Any]]:
         """The journal's entries of one operation."""
         lines = (self.root / "journal.jsonl").read_text().splitlines()
-        return [entry for entry in map(json.loads, lines) if entry["operation"] == operation]
+        return [entry for entry in map(json.loads, lines) if entry.get("operation") == operation]
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +113,7 @@ class TaskInstance:
     def __init__(self, task_id: str, try_number: int, max_tries: int):
         self.dag_id, self.task_id, self.run_id, self.map_index = "dag", task_id, "manual__2013-04-01", -1
         self.try_number, self.max_tries = try_number, max_tries
+        self.start_date = datetime.now(UTC)
         self.xcom: dict[str, Any] = {}
 
     def xcom_push(self, key: str, value: Any) -> None:
@@ -101,17 +125,31 @@ class Runner:
     """Executes an operator as Airflow does: in the worker, and when it defers, its trigger and then its second half."""
 
     deferred = False
+    run_started = datetime(2013, 4, 1, 12, tzinfo=UTC)
+
+    def begin(self, operator: Any, try_number: int = 1, max_tries: int | None = None) -> dict[str, Any]:
+        """The context of a try."""
+        self.ti = TaskInstance(operator.task_id, try_number, operator.retries if max_tries is None else max_tries)
+        dag_run = SimpleNamespace(start_date=self.run_started)
+        self.context: dict[str, Any] = {"ti": self.ti, "dag_run": dag_run, "outlet_events": {}, "params": {}}
+        return self.context
 
     def run(self, operator: Any, try_number: int = 1, max_tries: int | None = None) -> Any:
         """The operator's return value. ``deferred`` tells whether it left the worker."""
-        self.ti = TaskInstance(operator.task_id, try_number, operator.retries if max_tries is None else max_tries)
-        self.context: dict[str, Any] = {"ti": self.ti, "outlet_events": {}, "params": {}}
+        context = self.begin(operator, try_number, max_tries)
         try:
-            return operator.execute(self.context)
+            return operator.execute(context)
         except TaskDeferred as deferral:
             self.deferred = True
             event = asyncio.run(self.first_event(deferral.trigger))
-            return getattr(operator, deferral.method_name)(self.context, event.payload, **deferral.kwargs)
+            return getattr(operator, deferral.method_name)(context, event.payload, **deferral.kwargs)
+
+    def job_name(self, task_id: str, life: int = 1, number: int = 1) -> str:
+        """What a job of the task is called."""
+        from flywheel.core import runs
+
+        ti = TaskInstance(task_id, 1, 0)
+        return runs.job_name(runs.job_prefix(ti.dag_id, task_id, ti.run_id, -1), self.run_started, life, number)
 
     @staticmethod
     async def first_event(trigger: Any) -> Any:

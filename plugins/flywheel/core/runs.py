@@ -117,11 +117,41 @@ def run_key(dag_id: str, run_id: str) -> str:
     return f"{stamp}-{digest}" if len(stamp) >= 8 else digest
 
 
-def job_name(dag_id: str, task_id: str, run_id: str, map_index: int, attempt: int, limit: int = 63) -> str:
-    """Deterministic name of the AWS job that attempt ``attempt`` of a task starts: a retry can look it up.
+def job_prefix(dag_id: str, task_id: str, run_id: str, map_index: int, limit: int = 63) -> str:
+    """What the names of all jobs of one task instance begin with; a retry can look for them.
 
-    :param limit: longest name that AWS takes (63 for SageMaker)
+    :param limit: longest name that AWS takes; what :func:`job_name` adds fits below it
     """
-    identity = hashlib.sha256(f"{dag_id}/{run_id}/{task_id}/{map_index}".encode()).hexdigest()[:10]
-    tail = f"-{identity}-{attempt}"
-    return slug(f"{dag_id}-{task_id}")[: limit - len(tail)].rstrip("-") + tail
+    identity = hashlib.sha256(f"{dag_id}/{run_id}/{task_id}/{map_index}".encode()).hexdigest()[:8]
+    longest = limit - len(identity) - len("--zzzzzzz-99-99")
+    return f"{slug(f'{dag_id}-{task_id}')[:longest].rstrip('-')}-{identity}"
+
+
+def job_name(prefix: str, run_started: datetime, life: int, number: int) -> str:
+    """Deterministic name of a job of a task instance.
+
+    It does not change from try to try, only when a new job is wanted. So a create call that a dead try has sent, however late
+    it gets through, and the same call of the try after it ask for one and the same job.
+
+    :param run_started: when the DAG run began: one that is deleted and made anew, or cleared as a whole, has other jobs
+    :param life: the try with which the present life of the task began: a person's *Clear* begins another
+    :param number: 1 for the first job of a life, one more after each job that ended without success
+    """
+    return f"{prefix}-{_base36(int(run_started.timestamp()))}-{life}-{number}"
+
+
+def split_job_name(name: str) -> tuple[str, int]:
+    """The part of a job's name that names its life (prefix, start of the run and life), and its number.
+
+    :raises ValueError: it is no such name
+    """
+    life, _, number = name.rpartition("-")
+    return life, int(number)
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return digits

@@ -11,7 +11,7 @@ import re
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -20,6 +20,7 @@ from flywheel.core.yaml_files import read_yaml
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$", description="lower-case letters, digits, underscores")]
 Cron = Annotated[str, Field(pattern=r"^(\S+ ){4}\S+$", description="cron expression of five fields, UTC")]
+Scaling = Literal["auto", "linear", "logarithmic", "reverse_logarithmic"]
 InstanceType = Annotated[
     str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description="a SageMaker instance type, e.g. ml.m5.xlarge")
 ]
@@ -102,6 +103,61 @@ class Compute(Spec):
         return self
 
 
+class IntegerRange(Spec):
+    """A hyperparameter that is tried at whole numbers, both ends included."""
+
+    type: Literal["integer"]
+    min: int
+    max: int
+    scaling: Scaling = "auto"
+
+
+class ContinuousRange(Spec):
+    """A hyperparameter that is tried at any number between the ends."""
+
+    type: Literal["continuous"]
+    min: float
+    max: float
+    scaling: Scaling = "auto"
+
+
+class CategoricalRange(Spec):
+    """A hyperparameter that is tried at each of some values."""
+
+    type: Literal["categorical"]
+    values: tuple[str | int | float, ...] = Field(min_length=1, max_length=30)
+
+
+ParameterRange = Annotated[IntegerRange | ContinuousRange | CategoricalRange, Field(discriminator="type")]
+
+
+class Tuning(Spec):
+    """The search for hyperparameters: many training jobs, of which the best becomes the challenger.
+
+    The limits of ``compute`` hold for each of them. ``metric`` is one of those that the training script prints.
+    """
+
+    metric: str = Field(description="e.g. validation:auc")
+    goal: Literal["maximize", "minimize"] = "maximize"
+    strategy: Literal["bayesian", "random", "grid"] = "bayesian"
+    max_jobs: int = Field(ge=1, le=750)
+    parallel_jobs: int = Field(1, ge=1, le=100)
+    early_stopping: bool = False
+    seed: int | None = Field(None, ge=0, le=2**32 - 1)
+    ranges: dict[Identifier, ParameterRange] = Field(min_length=1, max_length=30)
+
+    @model_validator(mode="after")
+    def _there_is_something_to_search(self) -> Tuning:
+        if self.parallel_jobs > self.max_jobs:
+            raise ValueError(f"parallel_jobs of at most max_jobs ({self.max_jobs}), found {self.parallel_jobs}")
+        for name, searched in self.ranges.items():
+            if not isinstance(searched, CategoricalRange) and searched.min >= searched.max:
+                raise ValueError(f"ranges.{name}: min below max ({searched.max}), found {searched.min}")
+        if self.strategy == "grid" and not all(isinstance(searched, CategoricalRange) for searched in self.ranges.values()):
+            raise ValueError("ranges of type categorical only, for strategy grid")
+        return self
+
+
 class Training(Spec):
     """When and how a challenger is trained. The last ``holdout_days`` of the window are kept for the evaluation."""
 
@@ -112,6 +168,7 @@ class Training(Spec):
     framework: Literal["xgboost"]
     hyperparameters: dict[str, int | float | str | bool] = {}
     compute: Compute
+    tuning: Tuning | None = Field(None, description="search for hyperparameters; without it they are as given")
 
     @model_validator(mode="after")
     def _something_is_left_to_train_on(self) -> Training:
@@ -209,15 +266,22 @@ def _first_error(path: Path, error: ValidationError) -> SpecError:
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     """The keys that the part of a model spec at ``location`` knows."""
-    model: Any = ModelSpec
+    models: list[type[Spec]] = [ModelSpec]
     for part in location:
-        field = model.model_fields.get(str(part)) if isinstance(model, type) and issubclass(model, BaseModel) else None
-        if field is None:
-            model = FeatureColumn
-            continue
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), dict)
-    return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+        fields = [model.model_fields[str(part)].annotation for model in models if part in model.model_fields]
+        tagged = [
+            model for model in models if "type" in model.model_fields and part in get_args(model.model_fields["type"].annotation)
+        ]
+        # A part that is neither a field nor a tag is a key of a mapping, whose values are of the same models.
+        models = [found for field in fields for found in _specs_in(field)] or tagged or models
+    return sorted({name for model in models for name in model.model_fields})
+
+
+def _specs_in(annotation: Any) -> list[type[Spec]]:
+    """The parts of a spec that a field's type names, itself, in a mapping or as alternatives."""
+    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        return [annotation]
+    return [found for argument in get_args(annotation) for found in _specs_in(argument)]
 
 
 @lru_cache

@@ -11,7 +11,7 @@ from flywheel.settings import settings
 
 
 class RedshiftOperator(JobOperator):
-    """What both have in common: the workgroup, the parameters, and how a statement of an earlier try is found.
+    """What both have in common: the workgroup, the parameters, and where statements are listed.
 
     :param parameters: values of the ``:name`` parameters (templated)
     """
@@ -30,25 +30,15 @@ class RedshiftOperator(JobOperator):
         settings().need("redshift_workgroup", "redshift_database")
         values = [{"name": key, "value": str(value)} for key, value in self.parameters.items()]
         return {
-            "WorkgroupName": settings().redshift_workgroup,
-            "Database": settings().redshift_database,
+            **self.listing(),
             "StatementName": name,
             "ClientToken": name,
             **({"Parameters": values} if values else {}),
         }
 
-    def find(self, client: Any, name: str) -> Identity | None:
-        """Looks the statement up by its name (the API takes names by their beginning)."""
-        pages = client.get_paginator("list_statements").paginate(
-            StatementName=name,
-            Status="ALL",
-            WorkgroupName=settings().redshift_workgroup,
-            Database=settings().redshift_database,
-        )
-        for statement in (statement for page in pages for statement in page["Statements"]):
-            if statement["StatementName"] == name:
-                return {"Id": statement["Id"]}
-        return None
+    def listing(self) -> dict[str, str]:
+        """The statements of the project's workgroup and database."""
+        return {"WorkgroupName": settings().redshift_workgroup, "Database": settings().redshift_database}
 
 
 class RedshiftStatementsOperator(RedshiftOperator):

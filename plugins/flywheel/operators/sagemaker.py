@@ -1,4 +1,4 @@
-"""SageMaker jobs: training, processing, batch transform; requests are built from the spec's compute blocks.
+"""SageMaker jobs: training, tuning, processing, batch transform; requests are built from the spec's compute blocks.
 
 The provider's SageMaker operators take one untyped ``config`` dict, are not resumable, make a new job name on every retry and
 report a failed deferred transform as a success (apache/airflow PR #69042); so these build on :class:`JobOperator` instead.
@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from flywheel.core.specs import Compute
+from flywheel.core.specs import CategoricalRange, Compute, Tuning
 from flywheel.hooks.jobs import Identity
 from flywheel.operators.job import JobFailed, JobOperator
 from flywheel.settings import image_uri, settings
@@ -21,7 +21,7 @@ CHECKPOINTS = "/opt/ml/checkpoints"
 
 
 class SageMakerJobOperator(JobOperator):
-    """What the three have in common: a job is found by its name.
+    """What the four have in common: AWS takes a job's name once.
 
     :param framework: framework of the container, key of ``images.json``
     :param compute: machines and limits, from the spec
@@ -34,33 +34,21 @@ class SageMakerJobOperator(JobOperator):
     @property
     def name_key(self) -> str:
         """The identity's one key, e.g. ``TrainingJobName``."""
-        return f"{self.kind.title()}JobName"
+        return self.job_kind.status.removesuffix("Status") + "Name"
 
     def image(self) -> str:
         """URI of the framework's container in this region."""
         return image_uri(self.framework, self.region_name or settings().region)
 
     def create(self, call: Callable[..., Any], request: dict[str, Any]) -> Identity:
-        """Creates the job. One that exists under this name is this very try's: the answer that said so was lost."""
+        """Creates the job. One that exists under this name is the one wanted: the answer that said so was lost."""
         try:
             call(**request)
         except ClientError as error:
             if error.response["Error"]["Code"] != "ResourceInUse":
                 raise
-            self.log.warning(
-                "%s exists already: an earlier call of this try got through, its answer did not", request[self.name_key]
-            )
+            self.log.warning("%s exists already: an earlier call for it got through, its answer did not", request[self.name_key])
         return {self.name_key: request[self.name_key]}
-
-    def find(self, client: Any, name: str) -> Identity | None:
-        """Describes the name; SageMaker answers ValidationException for one that does not exist."""
-        try:
-            self._describe({self.name_key: name})
-        except ClientError as error:
-            if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
-                return None
-            raise
-        return {self.name_key: name}
 
 
 class TrainOperator(SageMakerJobOperator):
@@ -147,14 +135,78 @@ class TrainOperator(SageMakerJobOperator):
         model_data = description.get("ModelArtifacts", {}).get("S3ModelArtifacts")
         if not model_data:
             raise JobFailed(
-                f"training job {identity['TrainingJobName']} completed without a model: train.py has to write to SM_MODEL_DIR"
+                f"training job {description['TrainingJobName']} completed without a model: train.py has to write to SM_MODEL_DIR"
             )
         return {
-            "job": identity["TrainingJobName"],
+            "job": description["TrainingJobName"],
             "model_data": model_data,
             "image": description["AlgorithmSpecification"]["TrainingImage"],
             "metrics": {m["MetricName"]: m["Value"] for m in description.get("FinalMetricDataList", [])},
             "billable_seconds": description.get("BillableTimeInSeconds"),
+        }
+
+
+class TuneOperator(TrainOperator):
+    """Searches for hyperparameters (API: ``CreateHyperParameterTuningJob``); the best training job is the result.
+
+    Instead of the provider's SageMakerTuningOperator, which takes one untyped ``config``, starts a second search on every retry
+    and leaves the first one running.
+
+    :param tuning: what is searched, and within which limits
+    Returns what :class:`TrainOperator` returns of the best training job, with ``"tuning_job"``, ``"hyperparameters"`` (those
+    that were searched) and ``"objective"`` besides.
+    """
+
+    kind = "tuning"
+
+    def __init__(self, *, tuning: Tuning, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.tuning = tuning
+
+    def request(self, name: str) -> dict[str, Any]:
+        """The whole request for a search of this name."""
+        definition = super().request(name)
+        del definition["TrainingJobName"]
+        static = definition.pop("HyperParameters")
+        searched = self.tuning.ranges
+        return {
+            self.name_key: name,
+            "HyperParameterTuningJobConfig": {
+                "Strategy": self.tuning.strategy.title(),
+                "HyperParameterTuningJobObjective": {"Type": self.tuning.goal.title(), "MetricName": self.tuning.metric},
+                "ResourceLimits": {
+                    "MaxNumberOfTrainingJobs": self.tuning.max_jobs,
+                    "MaxParallelTrainingJobs": self.tuning.parallel_jobs,
+                },
+                "ParameterRanges": _ranges(self.tuning),
+                "TrainingJobEarlyStoppingType": "Auto" if self.tuning.early_stopping else "Off",
+                **({"RandomSeed": self.tuning.seed} if self.tuning.seed is not None else {}),
+            },
+            "TrainingJobDefinition": {
+                **definition,
+                "StaticHyperParameters": {key: value for key, value in static.items() if key not in searched},
+            },
+        }
+
+    def start(self, client: Any, name: str) -> Identity:
+        """Creates the search; its name is its idempotency."""
+        settings().need("bucket", "role_arn")
+        return self.create(client.create_hyper_parameter_tuning_job, self.request(name))
+
+    def result(self, client: Any, identity: Identity, description: Mapping[str, Any]) -> Any:
+        """The best training job.
+
+        :raises JobFailed: no training job gave the metric that was searched for
+        """
+        best = description.get("BestTrainingJob")
+        if not best:
+            raise JobFailed(f"{identity[self.name_key]}: no training job reported {self.tuning.metric}; see the jobs' logs")
+        trained = client.describe_training_job(TrainingJobName=best["TrainingJobName"])
+        return {
+            **super().result(client, identity, trained),
+            "tuning_job": identity[self.name_key],
+            "hyperparameters": best["TunedHyperParameters"],
+            "objective": best["FinalHyperParameterTuningJobObjectiveMetric"]["Value"],
         }
 
 
@@ -285,21 +337,43 @@ class TransformOperator(SageMakerJobOperator):
     def start(self, client: Any, name: str) -> Identity:
         """Makes sure that the model exists (its name holds the package's version, so it is the same model), starts the job."""
         settings().need("bucket", "role_arn")
+        if not self._model_exists(client):
+            try:
+                client.create_model(
+                    ModelName=self.model_name,
+                    ExecutionRoleArn=settings().role_arn,
+                    Containers=[{"ModelPackageName": self.model_package_arn}],
+                )
+            except ClientError:
+                # Another run was quicker, or an earlier call got through and its answer did not.
+                if not self._model_exists(client):
+                    raise
+        return self.create(client.create_transform_job, self.request(name))
+
+    def _model_exists(self, client: Any) -> bool:
         try:
             client.describe_model(ModelName=self.model_name)
         except ClientError as error:
             if error.response["Error"]["Code"] not in ("ValidationException", "ResourceNotFound"):
                 raise
-            client.create_model(
-                ModelName=self.model_name,
-                ExecutionRoleArn=settings().role_arn,
-                Containers=[{"ModelPackageName": self.model_package_arn}],
-            )
-        return self.create(client.create_transform_job, self.request(name))
+            return False
+        return True
 
     def result(self, client: Any, identity: Identity, description: Mapping[str, Any]) -> Any:
         """The job's name and where its output lies."""
         return {"job": identity["TransformJobName"], "output": self.output_uri}
+
+
+def _ranges(tuning: Tuning) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, searched in tuning.ranges.items():
+        if isinstance(searched, CategoricalRange):
+            values: dict[str, Any] = {"Values": [_text(value) for value in searched.values]}
+        else:
+            scaling = "".join(part.title() for part in searched.scaling.split("_"))
+            values = {"MinValue": _text(searched.min), "MaxValue": _text(searched.max), "ScalingType": scaling}
+        found.setdefault(f"{searched.type.title()}ParameterRanges", []).append({"Name": name, **values})
+    return found
 
 
 def _text(value: Any) -> str:

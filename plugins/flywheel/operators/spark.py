@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from flywheel.hooks.jobs import Identity
+from flywheel.hooks.jobs import Identity, is_throttled, is_unanswered
 from flywheel.operators.job import JobOperator
 from flywheel.settings import settings
 
-#: How far back a retry looks for the EMR job of an earlier try; no job runs as long.
-LOOK_BACK = timedelta(days=7)
+#: A refused StartJobRun is sent again for two minutes, at growing distances (seconds).
+WHILE_THROTTLED: dict[str, Any] = {
+    "retry": retry_if_exception(is_throttled),
+    "wait": wait_random_exponential(max=20),
+    "stop": stop_after_delay(120),
+    "reraise": True,
+}
 
 
 class GlueScriptOperator(JobOperator):
@@ -44,27 +49,26 @@ class GlueScriptOperator(JobOperator):
             "--flywheel_run_name": name,
             **{f"--{key}": value for key, value in self.arguments.items()},
         }
-        # StartJobRun takes no client token: sent twice, it runs twice. So it is sent once, and when its answer is lost, the run
-        # is looked for by its name before anything else is done.
-        once = self.client_with({"retries": {"total_max_attempts": 1}})
+        # StartJobRun takes no client token: sent twice, it runs twice. So botocore sends it once; it is sent again only when AWS
+        # said that it did nothing, and when no answer came, the run is looked for by its name before anything else is done.
+        once = self.client_with(retries={"total_max_attempts": 1})
         try:
-            run_id = once.start_job_run(JobName=settings().glue_job, Arguments=arguments)["JobRunId"]
+            for attempt in Retrying(**WHILE_THROTTLED):
+                with attempt:
+                    run_id = once.start_job_run(JobName=settings().glue_job, Arguments=arguments)["JobRunId"]
         except (ClientError, BotoCoreError) as error:
-            if isinstance(error, ClientError) and error.response["ResponseMetadata"]["HTTPStatusCode"] < 500:
+            if not is_unanswered(error):
                 raise
             self.log.warning("StartJobRun gave no answer (%s); looking for the run by its name", error)
-            started = self.find(client, name)
+            started = next((job for job in self.jobs_named(name) if job.name == name), None)
             if started is None:
                 raise
-            return started
+            return started.identity
         return {"JobName": settings().glue_job, "RunId": run_id}
 
-    def find(self, client: Any, name: str) -> Identity | None:
-        """Looks through the newest runs for the one of this name."""
-        for run in client.get_job_runs(JobName=settings().glue_job, MaxResults=200)["JobRuns"]:
-            if run.get("Arguments", {}).get("--flywheel_run_name") == name:
-                return {"JobName": settings().glue_job, "RunId": run["Id"]}
-        return None
+    def listing(self) -> dict[str, str]:
+        """The runs of the project's Glue job."""
+        return {"JobName": settings().glue_job}
 
 
 class EmrServerlessSparkOperator(JobOperator):
@@ -121,12 +125,6 @@ class EmrServerlessSparkOperator(JobOperator):
         )
         return {"applicationId": run["applicationId"], "jobRunId": run["jobRunId"]}
 
-    def find(self, client: Any, name: str) -> Identity | None:
-        """Looks through the job runs of the last days for the one of this name."""
-        pages = client.get_paginator("list_job_runs").paginate(
-            applicationId=settings().emr_application_id, createdAtAfter=datetime.now(UTC) - LOOK_BACK
-        )
-        for run in (run for page in pages for run in page["jobRuns"]):
-            if run.get("name") == name:
-                return {"applicationId": run["applicationId"], "jobRunId": run["id"]}
-        return None
+    def listing(self) -> dict[str, str]:
+        """The runs of the project's application."""
+        return {"applicationId": settings().emr_application_id}

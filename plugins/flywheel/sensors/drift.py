@@ -51,8 +51,9 @@ class DriftSensor(RedshiftQueryOperator):
     def judge(self, rows: list[dict[str, Any]]) -> tuple[bool, str]:
         """Whether the rows show a breach, and the sentence that says why."""
 
-    def _finish(self, context: Context, identity: Any, description: Any) -> str:
-        rows = super()._finish(context, identity, description)
+    def finish(self, context: Context, description: dict[str, Any], timed_out: bool = False) -> str:
+        """Judges what was measured, once the statement has ended."""
+        rows = super().finish(context, description, timed_out)
         period = "{period_start} to {period_end}, version {model_version} of {model}".format(**self.parameters)
         if not rows:
             raise CannotTell(f"cannot tell: nothing was measured for {period}")

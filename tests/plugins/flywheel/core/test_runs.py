@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from flywheel.core.errors import WindowError
-from flywheel.core.runs import Window, job_name, resolve_window, run_key
+from flywheel.core.runs import Window, job_name, job_prefix, resolve_window, run_key, split_job_name
 
 NO_INTERVAL = (None, None)
 
@@ -81,12 +81,27 @@ def test_run_key_is_stable_and_differs_between_runs() -> None:
     assert re.fullmatch(r"[0-9a-f]{8}", run_key("train_flight_delay", "by hand"))
 
 
-def test_job_name_fits_sagemaker_and_tells_attempts_and_tasks_apart() -> None:
+RUN_STARTED = datetime(2013, 4, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("limit", [63, 32])
+def test_job_names_fit_sagemaker_and_tell_tasks_runs_lives_and_jobs_apart(limit: int) -> None:
     names = {
-        job_name("train_" + "x" * 80, task, "manual__2013", map_index, attempt)
+        job_name(job_prefix("train_" + "x" * 80, task, "manual__2013", map_index, limit), started, life, number)
         for task in ("train_challenger", "evaluate")
         for map_index in (-1, 0)
-        for attempt in (1, 2)
+        for started in (RUN_STARTED, RUN_STARTED + timedelta(seconds=1))
+        for life in (1, 12)
+        for number in (1, 2)
     }
-    assert len(names) == 8
-    assert all(re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", name) for name in names)
+    assert len(names) == 32
+    assert all(re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*", name) and len(name) <= limit for name in names)
+
+
+def test_a_job_name_begins_with_its_tasks_prefix_and_tells_its_life_and_number() -> None:
+    prefix = job_prefix("dag", "task", "run", -1)
+    name = job_name(prefix, RUN_STARTED, 2, 3)
+    assert name.startswith(f"{prefix}-")
+    life, number = split_job_name(name)
+    assert (life, number) == (name.removesuffix("-3"), 3)
+    assert split_job_name(job_name(prefix, RUN_STARTED, 1, 3))[0] != life

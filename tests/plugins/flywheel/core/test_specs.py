@@ -39,6 +39,10 @@ def test_the_specs_of_this_project_are_right() -> None:
     assert "recent_delay" in specs[0].features.drivers()
 
 
+ETA = {"type": "continuous", "min": 0.01, "max": 0.3}
+TUNING = {"metric": "validation:auc", "max_jobs": 4, "ranges": {"eta": ETA}}
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -52,6 +56,11 @@ def test_the_specs_of_this_project_are_right() -> None:
         ("training.schedule", "weekly", "training.schedule: expected"),
         ("features.version", "one", "features.version: expected"),
         ("features.columns.distance.type", "float", "type: expected 'int', 'bigint', 'double' or 'category', found 'float'"),
+        ("features.columns.distance.typo", 1, "known keys context, meaning, type (did you mean 'type'?)"),
+        ("training.tuning", TUNING | {"parallel_jobs": 9}, "parallel_jobs of at most max_jobs (4), found 9"),
+        ("training.tuning", TUNING | {"ranges": {"eta": ETA | {"min": 2}}}, "ranges.eta: min below max (0.3), found 2.0"),
+        ("training.tuning", TUNING | {"ranges": {"eta": ETA | {"scalling": "auto"}}}, "(did you mean 'scaling'?)"),
+        ("training.tuning", TUNING | {"strategy": "grid"}, "ranges of type categorical only, for strategy grid"),
         ("owner", ..., "owner: expected a value (the key is required), found 'nothing'"),
         ("name", "other", "name: expected the file's name, 'flight_delay', found 'other'"),
     ],

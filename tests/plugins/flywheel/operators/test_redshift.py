@@ -68,16 +68,13 @@ def test_the_same_try_sent_twice_runs_once(aws: Any, run: Run, table: str) -> No
 
 def test_a_retry_joins_the_statement_that_still_runs(aws: Any, runner: Any) -> None:
     operator = RedshiftQueryOperator(task_id="join", sql=SLOW_QUERY)
-    from flywheel.core.runs import job_name
-
-    name = job_name("dag", "join", "manual__2013-04-01", -1, 1)
-    running = operator.start(operator.client, name)
+    running = operator.start(operator.client, runner.job_name("join"))
     rows: list[dict[str, Any]] = runner.run(operator, try_number=2)
     assert runner.ti.xcom["job"] == running
     assert rows[0]["n"] > 0
 
 
-def test_a_killed_task_stops_its_statement(aws: Any) -> None:
+def test_a_killed_task_stops_its_statement(aws: Any, runner: Any) -> None:
     operator = RedshiftQueryOperator(
         task_id="kill",
         sql=SLOW_QUERY.replace("CROSS JOIN numbers AS b", "CROSS JOIN numbers AS b CROSS JOIN numbers AS c"),
@@ -85,4 +82,4 @@ def test_a_killed_task_stops_its_statement(aws: Any) -> None:
     operator.identity = operator.start(operator.client, "kill-1")
     operator.on_kill()
     with pytest.raises(JobFailed, match="ABORTED"):
-        operator._finish({}, operator.identity, operator._wait(30) or {})  # type: ignore[typeddict-item]
+        operator.finish(runner.begin(operator), operator._wait(operator.identity, 30) or {})

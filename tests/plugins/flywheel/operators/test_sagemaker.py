@@ -9,9 +9,9 @@ import pytest
 from botocore.session import get_session
 from botocore.validate import ParamValidator
 
-from flywheel.core.specs import Compute, Spot, load_model_spec
+from flywheel.core.specs import CategoricalRange, Compute, ContinuousRange, IntegerRange, Spot, Tuning, load_model_spec
 from flywheel.operators.job import JobFailed
-from flywheel.operators.sagemaker import ProcessOperator, TrainOperator, TransformOperator
+from flywheel.operators.sagemaker import ProcessOperator, TrainOperator, TransformOperator, TuneOperator
 
 SPEC = load_model_spec(Path(__file__).parents[4] / "include" / "models" / "flight_delay.yaml")
 
@@ -59,6 +59,37 @@ def test_without_spot_and_checkpoints_nothing_is_asked_for() -> None:
     request = train(Compute(instance_type="ml.m5.large"))
     assert not {"EnableManagedSpotTraining", "CheckpointConfig"} & set(request)
     assert request["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600}
+
+
+def test_a_search_asks_for_what_the_spec_says() -> None:
+    tuning = Tuning(
+        metric="validation:auc", max_jobs=6, parallel_jobs=2, early_stopping=True, seed=7,
+        ranges={
+            "eta": ContinuousRange(type="continuous", min=0.01, max=0.3, scaling="reverse_logarithmic"),
+            "max_depth": IntegerRange(type="integer", min=3, max=9),
+            "grow_policy": CategoricalRange(type="categorical", values=("depthwise", "lossguide")),
+        },
+    )  # fmt: skip
+    operator = TuneOperator(
+        task_id="tune", script="xgboost_classifier", framework="xgboost", tuning=tuning, channels={"train": "s3://b/train/"},
+        compute=Compute(instance_type="ml.m5.large", spot=Spot(max_wait_seconds=7200)),
+        hyperparameters={"max_depth": 6, "seed": 7},
+        output_uri="s3://b/models/k", metrics={"validation:auc": "auc=(.*)"},
+    )  # fmt: skip
+    request = operator.request("tune-1")
+    check("CreateHyperParameterTuningJob", request)
+    config, definition = request["HyperParameterTuningJobConfig"], request["TrainingJobDefinition"]
+    assert config["ResourceLimits"] == {"MaxNumberOfTrainingJobs": 6, "MaxParallelTrainingJobs": 2}
+    assert config["HyperParameterTuningJobObjective"] == {"Type": "Maximize", "MetricName": "validation:auc"}
+    assert (config["Strategy"], config["TrainingJobEarlyStoppingType"], config["RandomSeed"]) == ("Bayesian", "Auto", 7)
+    assert config["ParameterRanges"]["ContinuousParameterRanges"] == [
+        {"Name": "eta", "MinValue": "0.01", "MaxValue": "0.3", "ScalingType": "ReverseLogarithmic"}
+    ]
+    assert config["ParameterRanges"]["CategoricalParameterRanges"] == [
+        {"Name": "grow_policy", "Values": ["depthwise", "lossguide"]}
+    ]
+    assert "max_depth" not in definition["StaticHyperParameters"], "AWS refuses a parameter that is fixed and searched"
+    assert definition["StaticHyperParameters"]["seed"] == "7" and definition["EnableManagedSpotTraining"] is True
 
 
 @pytest.mark.parametrize("champion", ["", "s3://b/champion/model.tar.gz"])

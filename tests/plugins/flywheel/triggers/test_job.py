@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from botocore.exceptions import ClientError
 
 from flywheel.hooks.jobs import JOB_KINDS
@@ -15,12 +18,12 @@ from flywheel.triggers.job import JobTrigger
 CONNECTION = {"aws_conn_id": "aws_default", "region_name": None, "verify": None, "botocore_config": None}
 ENDLESS = """
 WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
-SELECT COUNT(*) AS n FROM numbers AS a CROSS JOIN numbers AS b CROSS JOIN numbers AS c WHERE (a.n * b.n) % 7 = c.n
+SELECT COUNT(*) AS n FROM numbers AS a CROSS JOIN numbers AS b CROSS JOIN numbers AS c WHERE (a.n * b.n + c.n) % 7 = 3
 """
 
 
 def trigger(kind: str, identity: dict[str, str]) -> JobTrigger:
-    return JobTrigger(kind=kind, identity=identity, poll_seconds=0.1, connection=CONNECTION)
+    return JobTrigger(kind=kind, identity=identity, poll_seconds=0.1, connection=CONNECTION, listing={})
 
 
 @pytest.mark.parametrize("kind", sorted(JOB_KINDS))
@@ -33,9 +36,75 @@ def test_serialisation_round_trip(kind: str) -> None:
 
 def test_killing_the_waiting_task_stops_the_job(aws: Any) -> None:
     redshift = aws.client("redshift-data")
-    statement = redshift.execute_statement(Sql=ENDLESS, WorkgroupName="flywheel", Database="flywheel")["Id"]
+    statement = start_endless(aws)
     asyncio.run(trigger("redshift_data", {"Id": statement}).on_kill())
     assert redshift.describe_statement(Id=statement)["Status"] == "ABORTED"
+
+
+def start_endless(aws: Any) -> str:
+    return aws.client("redshift-data").execute_statement(Sql=ENDLESS, WorkgroupName="flywheel", Database="flywheel")["Id"]
+
+
+def state_of(aws: Any, statement: str) -> str:
+    return aws.client("redshift-data").describe_statement(Id=statement)["Status"]
+
+
+@pytest.mark.parametrize(
+    ("state", "end"),
+    [("deferred", "STARTED"), ("failed", "ABORTED"), (None, "ABORTED"), ("skipped", "ABORTED"), ("gone", "ABORTED")],
+)
+def test_a_task_that_only_moved_to_another_triggerer_keeps_its_job(
+    aws: Any, monkeypatch: pytest.MonkeyPatch, state: str | None, end: str
+) -> None:
+    """``gone``: its DAG run was deleted."""
+    states = {} if state == "gone" else {"run": {"task": state}}
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", lambda **asked: states)
+    statement = start_endless(aws)
+    killed = trigger("redshift_data", {"Id": statement})
+    killed._task_instance = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=-1)  # type: ignore[assignment]
+    asyncio.run(killed.on_kill())
+    wait_until(lambda: state_of(aws, statement) == end)
+    aws.client("redshift-data").cancel_statement(Id=statement) if end == "STARTED" else None
+
+
+def test_a_job_that_cannot_be_told_from_a_mapped_siblings_is_not_kept(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow names the states of mapped tasks ``<task>_<index>``."""
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", lambda **asked: {"run": {"task_3": "deferred"}})
+    statement = start_endless(aws)
+    for map_index, end in ((3, "STARTED"), (4, "ABORTED")):
+        moved = trigger("redshift_data", {"Id": statement})
+        moved._task_instance = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=map_index)  # type: ignore[assignment]
+        asyncio.run(moved.on_kill())
+        wait_until(lambda end=end: state_of(aws, statement) == end)
+
+
+def test_the_job_of_a_task_whose_time_is_over_is_stopped_and_the_event_says_so(aws: Any) -> None:
+    statement = start_endless(aws)
+    late = JobTrigger(
+        kind="redshift_data", identity={"Id": statement}, poll_seconds=0.1, connection=CONNECTION, listing={},
+        deadline=time.time() + 1,
+    )  # fmt: skip
+    event = asyncio.run(asyncio.wait_for(first_event(late), 30))
+    assert event.payload == {"state": "ABORTED", "timed_out": True}
+
+
+def test_a_stop_that_was_throttled_is_sent_again(aws: Any) -> None:
+    statement = start_endless(aws)
+    throttled = {"error": {"code": "ThrottlingException", "message": "Rate exceeded", "status": 400}}
+    with aws.fault(service="redshift-data", operation="CancelStatement", times=3, do=throttled):
+        asyncio.run(trigger("redshift_data", {"Id": statement}).on_kill())
+    wait_until(lambda: state_of(aws, statement) == "ABORTED")
+
+
+def first_event(job: JobTrigger) -> Any:
+    return anext(job.run())
+
+
+def wait_until(holds: Any, seconds: float = 10) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, "it did not come to hold"
+        time.sleep(0.05)
 
 
 def test_an_unknown_job_is_an_error_at_once(aws: Any) -> None:

@@ -1,0 +1,44 @@
+"""What a spec may ask for besides what the project's own specs do."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flywheel.core.specs import IntegerRange, ModelSpec, Tuning, load_model_spec
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def spec() -> ModelSpec:
+    """The flights' spec."""
+    return load_model_spec(ROOT / "include" / "models" / "flight_delay.yaml")
+
+
+def train_dag(spec: ModelSpec) -> Any:
+    """The training DAG of a spec, from the DAG file."""
+    loaded = importlib.util.spec_from_file_location("train_dags", ROOT / "dags" / "train.py")
+    assert loaded and loaded.loader
+    module = importlib.util.module_from_spec(loaded)
+    loaded.loader.exec_module(module)
+    return module.train_dag(spec)
+
+
+def test_manual_approval_stands_before_promotion(spec: ModelSpec) -> None:
+    dag = train_dag(spec.model_copy(update={"promotion": spec.promotion.model_copy(update={"approval": "manual"})}))
+    assert dag.get_task("promote_challenger").upstream_task_ids == {"approve_promotion"}
+    assert dag.get_task("approve_promotion").upstream_task_ids == {"decide_promotion"}
+    assert dag.get_task("decide_promotion").if_won == "approve_promotion"
+
+
+def test_a_search_takes_the_place_of_the_training(spec: ModelSpec) -> None:
+    tuning = Tuning(metric="validation:auc", max_jobs=4, ranges={"max_depth": IntegerRange(type="integer", min=3, max=8)})
+    plain = train_dag(spec)
+    tuned = train_dag(spec.model_copy(update={"training": spec.training.model_copy(update={"tuning": tuning})}))
+    assert type(tuned.get_task("train_challenger")).__name__ == "TuneOperator"
+    assert type(plain.get_task("train_challenger")).__name__ == "TrainOperator"
+    assert {t.task_id: t.upstream_task_ids for t in tuned.tasks} == {t.task_id: t.upstream_task_ids for t in plain.tasks}
