@@ -16,7 +16,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, chain, dag
 
 from flywheel.core.specs import ModelSpec
-from flywheel.defaults import Stage, clock, features_asset, model_specs, of_model, predictions_asset
+from flywheel.defaults import MARGIN, Stage, clock, features_asset, model_specs, of_model, predictions_asset
 from flywheel.operators.days import ResolveDaysOperator
 from flywheel.operators.redshift import RedshiftStatementsOperator
 from flywheel.operators.registry import ResolveChampionOperator
@@ -46,6 +46,7 @@ def score_dag(model: ModelSpec) -> DAG:
             task_id="transform_features",
             framework=model.training.framework,
             compute=model.scoring.compute,
+            execution_timeout=model.scoring.compute.longest + MARGIN,
             model_name="{{ champion('name') }}",
             model_package_arn="{{ champion('arn') }}",
             input_uri=f"{PREDICTIONS}/input/",

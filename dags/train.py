@@ -17,7 +17,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Param, chain, dag
 
 from flywheel.core.specs import ModelSpec
-from flywheel.defaults import Stage, champion_asset, clock, model_specs, of_model, window_params
+from flywheel.defaults import MARGIN, Stage, champion_asset, clock, model_specs, of_model, window_params
 from flywheel.operators.redshift import RedshiftStatementsOperator
 from flywheel.operators.registry import (
     DecidePromotionOperator,
@@ -62,6 +62,7 @@ def train_dag(model: ModelSpec) -> DAG:
             script=model.training.script,
             framework=model.training.framework,
             compute=model.training.compute,
+            execution_timeout=model.training.longest + MARGIN,
             channels={"train": f"{SNAPSHOT}/train/"},
             hyperparameters={
                 **model.training.hyperparameters,
@@ -77,6 +78,7 @@ def train_dag(model: ModelSpec) -> DAG:
             arguments=["--root", "/opt/ml/processing"],
             framework=model.training.framework,
             compute=model.promotion.compute,
+            execution_timeout=model.promotion.compute.longest + MARGIN,
             inputs={
                 "holdout": f"{SNAPSHOT}/holdout/",
                 "challenger": "{{ ti.xcom_pull('train_challenger')['model_data'] }}",

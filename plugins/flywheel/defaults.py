@@ -21,10 +21,15 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_delay": timedelta(seconds=30),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=10),
-    "execution_timeout": timedelta(hours=6),
+    # Longer than Glue (8 h) and EMR Serverless (6 h) let a job run: those tell why they ended it.
+    "execution_timeout": timedelta(hours=12),
     "aws_conn_id": settings().aws_conn_id,
     "on_failure_callback": alert_on_failure(),
 }
+
+
+#: What a task may take besides its job's own limit: queues, starting machines, retried calls.
+MARGIN = timedelta(hours=1)
 
 
 class Stage(StrEnum):

@@ -44,6 +44,8 @@ def test_house_rules(dagbag: DagBag, dag_id: str) -> None:
     for task in dag.tasks:
         assert task.retries >= 1, task.task_id
         assert task.execution_timeout, task.task_id
+        if hasattr(task, "compute"):
+            assert task.execution_timeout > task.compute.longest, f"{task.task_id} would end its job before AWS's own limit"
         assert task.__module__.startswith(("flywheel.", "airflow.providers.")), "only provider operators or ours"
         if hasattr(task, "deferrable") and task.task_id != "start_retraining":
             assert task.deferrable, f"{task.task_id} holds a worker while it waits"

@@ -32,8 +32,42 @@ NEW_INSTANCE_S = 1.0
 
 WATCH_S = 0.1
 
+LOOK_S = 5.0
+"""Seconds after which a job that waits for its slot looks by itself whether it was stopped."""
+
 _root: Path | None = None
-_slots = threading.BoundedSemaphore(MAX_RUNNING)
+
+
+class Slots:
+    """So many jobs run at once. Those that wait for their turn sleep: hundreds may."""
+
+    def __init__(self, number: int):
+        self._free = number
+        self._changed = threading.Condition()
+
+    def take(self, timeout_s: float) -> bool:
+        """Take a slot, the longest waiting first. False: there was none when the time was over, or `wake` was called."""
+        with self._changed:
+            if not self._free:
+                self._changed.wait(timeout_s)
+            if not self._free:
+                return False
+            self._free -= 1
+            return True
+
+    def give_back(self) -> None:
+        """Let the next one have it."""
+        with self._changed:
+            self._free += 1
+            self._changed.notify()
+
+    def wake(self) -> None:
+        """Let all that wait look whether they were stopped."""
+        with self._changed:
+            self._changed.notify_all()
+
+
+_slots = Slots(MAX_RUNNING)
 
 
 class JobFailed(Exception):
@@ -107,6 +141,7 @@ class JobRun(ABC):
         if not self._stopping.is_set():
             self._cause = cause
             self._stopping.set()
+            _slots.wake()
 
     def interrupt(self, container: Container) -> bool:
         """Takes a spot job's instance back: its process is told (SIGTERM), and the job runs again on another one.
@@ -216,13 +251,19 @@ class JobRun(ABC):
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
-        while not _slots.acquire(timeout=WATCH_S):
+        self._check_waiting()
+        while not _slots.take(self._left_to_wait()):
             self._check_waiting()
         try:
             self.check_stop()
             yield
         finally:
-            _slots.release()
+            _slots.give_back()
+
+    def _left_to_wait(self) -> float:
+        """Seconds until the job has waited too long, but some seconds at most: a stop may come just before the sleep."""
+        wait = self.wait_limit()
+        return LOOK_S if wait is None else min(LOOK_S, max(0.0, wait - (now() - self.job.created).total_seconds()))
 
     def _check_waiting(self) -> None:
         self.check_stop()

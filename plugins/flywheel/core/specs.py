@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from datetime import date
+from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -93,6 +93,11 @@ class Compute(Spec):
     spot: Spot | None = None
     checkpoints: bool = False
 
+    @property
+    def longest(self) -> timedelta:
+        """How long a job may take in all, by AWS's own limits: the waiting for spot capacity included."""
+        return timedelta(seconds=self.spot.max_wait_seconds if self.spot else self.max_runtime_seconds)
+
     @model_validator(mode="after")
     def _spot_waits_at_least_as_long_as_it_runs(self) -> Compute:
         if self.spot and self.spot.max_wait_seconds < self.max_runtime_seconds:
@@ -169,6 +174,12 @@ class Training(Spec):
     hyperparameters: dict[str, int | float | str | bool] = {}
     compute: Compute
     tuning: Tuning | None = Field(None, description="search for hyperparameters; without it they are as given")
+
+    @property
+    def longest(self) -> timedelta:
+        """How long the training or the search may take in all, by AWS's own limits."""
+        rounds = -(-self.tuning.max_jobs // self.tuning.parallel_jobs) if self.tuning else 1
+        return rounds * self.compute.longest
 
     @model_validator(mode="after")
     def _something_is_left_to_train_on(self) -> Training:

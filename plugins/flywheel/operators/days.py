@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 class ResolveDaysOperator(BaseOperator):
-    """Decides the run's days; all later tasks take them from here (``{{ window() }}``), so that none sees other days.
+    """Decides the run's days; all later tasks take them from here (``{{ window() }}``), so that none sees other days
+    (API: Airflow's own, for the events of the asset).
 
     An asset-triggered run covers the days of the events that triggered it *and* of those that came between its triggering and
     its start. Airflow gives the latter to no run of their own: while a run is active, events queue under the time of the

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 class StopOrphansOperator(BaseOperator):
-    """Stops, as long as it runs, the jobs of tasks that are over; see :class:`~flywheel.triggers.orphans.OrphanTrigger`.
+    """Stops, as long as it runs, the jobs of tasks that are over.
 
-    It spends its time in the triggerer and holds no worker.
+    It spends its time in the triggerer and holds no worker (API: see :class:`~flywheel.triggers.orphans.OrphanTrigger`).
 
     :param seconds: how long it looks
     :param every_seconds: time between two looks
+    :param aws_conn_id: Airflow connection for AWS
     Returns ``[{"dag_id", "run_id", "task_id", "job"}]``, the jobs that were told to stop.
     """
 

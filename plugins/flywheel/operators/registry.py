@@ -30,9 +30,10 @@ INFERENCE_ENVIRONMENT = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_
 
 
 class RegistryOperator(BaseOperator):
-    """Base: the SageMaker client and the model's package group.
+    """Base: the SageMaker client and the model's package group (API: ``ListModelPackages``).
 
     :param model: the model's spec
+    :param aws_conn_id: Airflow connection for AWS
     """
 
     def __init__(self, *, model: ModelSpec, aws_conn_id: str | None = "aws_default", **kwargs: Any):
@@ -169,7 +170,7 @@ class RegisterChallengerOperator(RegistryOperator):
 
 
 class DecidePromotionOperator(BaseBranchOperator):
-    """Champion or challenger: reads the evaluation and follows one of two tasks.
+    """Champion or challenger: reads the evaluation (API: S3 ``GetObject``) and follows one of two tasks.
 
     XCom ``decision``: ``{"promote", "reason"}``.
 
@@ -177,6 +178,7 @@ class DecidePromotionOperator(BaseBranchOperator):
     :param evaluation: S3 URI of evaluation.json (templated)
     :param if_won: task id to go on with when the challenger won
     :param if_lost: task id to go on with when it lost
+    :param aws_conn_id: Airflow connection for AWS
     """
 
     template_fields: Sequence[str] = ("evaluation",)

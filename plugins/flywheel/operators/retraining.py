@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class RespectCooldownOperator(BaseOperator):
-    """Skips what follows while the last training is too recent: new data first, then another try.
+    """Skips what follows while the last training is too recent: new data first, then another try (API: none).
 
     :param last_trained_until: last training day of the newest registered version, promoted or not (templated)
     :param judged_until: last day that monitoring has judged (templated)

@@ -290,7 +290,8 @@ class TransformOperator(SageMakerJobOperator):
 
     Each input line is an entity's id followed by its features; each output line is the id and the score.
 
-    :param model: ``{"name", "arn"}`` of the model to score with, as ResolveChampionOperator returns it (templated)
+    :param model_name: name of the model to score with, made when there is none (templated)
+    :param model_package_arn: the registered version that it is made from (templated)
     :param input_uri: S3 prefix of the CSV files (templated)
     :param output_uri: S3 prefix for ``<file>.out`` (templated)
     """

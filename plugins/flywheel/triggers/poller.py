@@ -15,10 +15,12 @@ import contextvars
 import json
 import logging
 import random
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from airflow.sdk.configuration import conf
 from botocore.exceptions import BotoCoreError, ClientError
 
 from flywheel.hooks.jobs import JOB_KINDS, Identity, is_throttled, is_unanswered
@@ -31,6 +33,8 @@ FEW = 5
 SPARE_PAGES = 2
 #: Seconds between two single questions of one round.
 PACE = 0.1
+#: Seconds that a supervisor's report may take on its way.
+REPORT_MARGIN = 1.0
 
 _pollers: dict[tuple[int, str], Poller] = {}
 
@@ -64,7 +68,13 @@ async def wait_for_end(
     poller = _pollers.get(key)
     if poller is None or poller.closed:
         poller = _pollers[key] = Poller(kind, poll_seconds, dict(connection), dict(listing))
-    return await poller.wait(identity)
+    began = time.monotonic()
+    state = await poller.wait(identity)
+    # The worker's supervisor reports the end of the deferring process so much later; a task that resumes before is taken
+    # for ended and fails (apache/airflow #72716).
+    report = conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0) + REPORT_MARGIN
+    await asyncio.sleep(max(0.0, began + report - time.monotonic()))
+    return state
 
 
 class Poller:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -85,6 +86,16 @@ def test_errors_that_pass_are_waited_out(aws: Any, code: str, status: int, numbe
     statements, error = start(aws, number), {"code": code, "message": "", "status": status}
     with aws.fault(service="redshift-data", operation="ListStatements|DescribeStatement", times=7, do={"error": error}):
         assert ends(*map(wait, statements)) == ["FINISHED"] * number
+
+
+def test_nobody_is_told_before_the_deferral_has_been_reported(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow takes a task that resumes earlier for ended, and fails it (apache/airflow #72716)."""
+    monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "2")
+    monkeypatch.setattr(poller, "REPORT_MARGIN", 0.5)
+    (statement,) = start(aws, 1)
+    began = time.monotonic()
+    assert ends(wait(statement)) == ["FINISHED"]
+    assert time.monotonic() - began >= 2.5
 
 
 def test_jobs_may_be_described_where_they_may_not_be_listed(aws: Any) -> None:
