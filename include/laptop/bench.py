@@ -1,7 +1,9 @@
 """`make bench`: where the time goes. Prints tables; nothing here is asserted, machines differ.
 
 Wall and CPU time of the demo by stage and the overhead of its tasks come from the last `make demo` in this place; without one the
-demo is played first. Parse time and the local AWS are measured now.
+demo is played first. Parse time and the local AWS are measured now. What faults do to Flywheel's operators and to the amazon
+provider's is compared when asked for by --reliability, and by itself: it takes its time. So is what a thousand waiting jobs cost,
+by --waiting.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from laptop import aws, demo, stack
-from laptop.environment import PROJECT, Place, aws_environment
+from laptop.environment import MARK, PROJECT, Place, aws_environment, base_environment
 
 CALLS = 100
 
@@ -26,7 +28,25 @@ def main(place: Place, argv: list[str]) -> int:
     """Measure and print. Returns 0, or the demo's exit code when it had to be played and went wrong."""
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--models", nargs="*", default=["1", "10", "100"], help="numbers of model specs to parse")
+    parser.add_argument(
+        "--reliability",
+        nargs=argparse.REMAINDER,
+        metavar="OPTION",
+        help="only play faults on Flywheel's operators and on the provider's own, side by side, in a stack of their own: most of "
+        "an hour; options for a part of it follow (--reliability --help lists them)",
+    )
+    parser.add_argument(
+        "--waiting",
+        nargs=argparse.REMAINDER,
+        metavar="OPTION",
+        help="only let a thousand jobs wait on one triggerer, with Flywheel's trigger and with the provider's: a quarter of an "
+        "hour; options for a part of it follow (--waiting --help lists them)",
+    )
     arguments = parser.parse_args(argv)
+    if arguments.reliability is not None:
+        return reliability(place, arguments.reliability)
+    if arguments.waiting is not None:
+        return waiting(arguments.waiting)
     if not (place.home / "demo.json").exists():
         print("No demo was played here yet; playing it.")
         code = demo.main(place, [])
@@ -60,6 +80,26 @@ def parsing(models: list[str]) -> None:
     """Parse time of the DAG folder with specs and of hand-written DAGs, each in fresh processes."""
     print("\nParse time of dags/, medians of fresh processes, Airflow's own import left out", flush=True)
     subprocess.run([str(stack.AIRFLOW_PYTHON), "tests/bench/parse_dags.py", "compare", *models], cwd=PROJECT, check=True)
+
+
+def reliability(place: Place, options: list[str]) -> int:
+    """Jobs doubled, lost and left running by both families of operators. Returns the comparison's exit code."""
+    place.home.mkdir(parents=True, exist_ok=True)
+    script = [str(stack.JOBS_PYTHON), "tests/reliability/compare.py", "--json", str(place.home / "reliability.json"), *options]
+    env = base_environment(place) | {"PYTHONPATH": "plugins:include:tests/reliability"}
+    del env[MARK]  # its stack is another
+    # In a group of its own, so that Ctrl-C reaches it once and it can stop its stack in peace.
+    with subprocess.Popen(script, cwd=PROJECT, env=env, start_new_session=True) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                process.terminate()
+
+
+def waiting(options: list[str]) -> int:
+    """Requests, memory and delay of many waiting jobs, with Flywheel's trigger and the provider's. Returns its exit code."""
+    return subprocess.run([str(stack.AIRFLOW_PYTHON), "tests/bench/waiting_jobs.py", *options], cwd=PROJECT).returncode
 
 
 def local_aws() -> None:

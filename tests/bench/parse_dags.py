@@ -54,7 +54,8 @@ def make_handwritten(folder: Path, models: int) -> None:
     sys.path.insert(0, str(ROOT / "plugins"))
     from flywheel.core.specs import load_model_spec
 
-    (folder / "ingest.py").symlink_to(ROOT / "dags" / "ingest.py")
+    for name in ("ingest.py", "maintain.py"):
+        (folder / name).symlink_to(ROOT / "dags" / name)
     spec = load_model_spec(ROOT / "include" / "models" / "flight_delay.yaml")
     for stage in STAGES:
         source = (ROOT / "dags" / f"{stage}.py").read_text()

@@ -20,6 +20,8 @@ from flywheel.triggers.task_states import task_key, task_states
 
 #: States of a task that waits for nothing any more. A task that will be tried again joins its job, so that is left running.
 OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+#: So many looks in a row may fail before the task does.
+PATIENCE = 10
 #: Pages in which the jobs of a task are looked for, the newest first.
 PAGES = 10
 
@@ -51,12 +53,16 @@ class OrphanTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One pass after the other until the time is over."""
-        until, stopped = time.monotonic() + self.seconds, list[dict[str, Any]]()
+        until, stopped, failures = time.monotonic() + self.seconds, list[dict[str, Any]](), 0
         while True:
             try:
                 stopped += await self.sweep()
-            except (ClientError, BotoCoreError) as error:
-                self.log.warning("The ledger could not be read: %s; looking again", error)
+                failures = 0
+            except Exception as error:  # AWS, or Airflow's API server; both come back
+                failures += 1
+                if failures == PATIENCE:
+                    raise
+                self.log.warning("Could not look for orphans: %s: %s; looking again", type(error).__name__, error)
             if time.monotonic() + self.every_seconds > until:
                 break
             await asyncio.sleep(self.every_seconds)

@@ -115,7 +115,9 @@ class Poller:
     async def _somebody_comes(self) -> bool:
         """The first to wait does so right after the poller was made; later, one that comes at the last moment is not lost."""
         await asyncio.sleep(0)
-        return bool(self._waiting)
+        # At once, not when the client has been closed: who comes in between must get a poller of his own.
+        self.closed = not self._waiting
+        return not self.closed
 
     async def _round(self, client: Any) -> None:
         asked = dict(self._waiting)

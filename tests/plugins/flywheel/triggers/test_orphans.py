@@ -15,7 +15,7 @@ from flywheel.hooks import ledger
 from flywheel.operators.orphans import left_running
 from flywheel.operators.redshift import RedshiftQueryOperator
 from flywheel.settings import settings
-from flywheel.triggers.orphans import OrphanTrigger
+from flywheel.triggers.orphans import PATIENCE, OrphanTrigger
 
 CONNECTION = {"aws_conn_id": "aws_default", "region_name": None, "verify": None, "botocore_config": None}
 ENDLESS = """
@@ -144,6 +144,20 @@ def test_no_password_of_a_proxy_is_written_down(aws: Any, runner: Any, states: S
     assert b"s3cret" not in aws.client("s3").get_object(Bucket=settings().bucket, Key=key)["Body"].read()
     states({})
     sweep()
+
+
+def test_a_failing_look_is_followed_by_another_but_not_for_ever(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    trigger = OrphanTrigger(seconds=60, every_seconds=0.01, connection=CONNECTION)
+    looks = []
+
+    async def fail() -> list[dict[str, Any]]:
+        looks.append(1)
+        raise ConnectionError("the API server restarts")
+
+    monkeypatch.setattr(trigger, "sweep", fail)
+    with pytest.raises(ConnectionError):
+        asyncio.run(anext(trigger.run()))  # type: ignore[arg-type]
+    assert len(looks) == PATIENCE
 
 
 def test_it_fires_when_its_time_is_over_and_survives_the_database(aws: Any, runner: Any, states: States) -> None:

@@ -88,6 +88,38 @@ def test_errors_that_pass_are_waited_out(aws: Any, code: str, status: int, numbe
         assert ends(*map(wait, statements)) == ["FINISHED"] * number
 
 
+def test_one_who_comes_while_the_last_poller_closes_is_served(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing a client takes a moment; who comes in it must not join the poller that is ending."""
+    first, second = start(aws, 2)
+    connect = poller.connect
+
+    async def slow_to_close(service: str, connection: Any) -> Any:
+        return SlowToClose(await connect(service, connection))
+
+    monkeypatch.setattr(poller, "connect", slow_to_close)
+
+    async def one_after_the_other() -> list[str]:
+        found = [await wait(first)]
+        await asyncio.sleep(0.5)  # the first poller has seen that nobody waits, and closes its client
+        return [*found, await asyncio.wait_for(wait(second), 20)]
+
+    assert asyncio.run(one_after_the_other()) == ["FINISHED", "FINISHED"]
+
+
+class SlowToClose:
+    """A client whose closing takes two seconds."""
+
+    def __init__(self, client: Any):
+        self.client = client
+
+    async def __aenter__(self) -> Any:
+        return await self.client.__aenter__()
+
+    async def __aexit__(self, *error: Any) -> None:
+        await asyncio.sleep(2)
+        await self.client.__aexit__(*error)
+
+
 def test_nobody_is_told_before_the_deferral_has_been_reported(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow takes a task that resumes earlier for ended, and fails it (apache/airflow #72716)."""
     monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "2")
