@@ -111,3 +111,13 @@ def test_clearing_a_task_runs_its_job_again(place: Place) -> None:
     assert api.xcom(dag_id, run_id, task_id, key="job") != before
     (task,) = [task for task in api.task_instances(dag_id, run_id) if task["task_id"] == task_id]
     assert (task["try_number"], task["max_tries"]) == (2, 3)
+
+
+@pytest.mark.slow
+def test_what_has_ended_is_struck_off_the_ledger_of_waiting_tasks(place: Place) -> None:
+    """And ``maintain_jobs``, which reads it, runs by itself."""
+    api = stack.client(place)
+    (watching,) = api.task_instances("maintain_jobs", api.runs("maintain_jobs")[-1]["dag_run_id"])
+    assert watching["state"] == "deferred"
+    bucket = aws.settings(place)["bucket"]
+    assert "Contents" not in aws.client(place, "s3").list_objects_v2(Bucket=bucket, Prefix="jobs/waiting/")

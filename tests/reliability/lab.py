@@ -282,13 +282,21 @@ class Lab:
 
     @contextlib.contextmanager
     def fault(self, **rule: Any) -> Iterator[Callable[[], dict[str, Any]]]:
-        """A fault of the local AWS while the block runs; yields what tells how it stands (hits, held calls)."""
+        """A fault of the local AWS while the block runs; yields what tells how it stands (hits, held calls).
+
+        :raises AssertionError: it has struck nothing; a test of it would have proved nothing
+        """
         url = f"{self.place.aws_url}/flywheel/faults"
         answer = requests.post(url, json=rule, timeout=30)
-        answer.raise_for_status()
+        assert answer.ok, answer.text
         number = answer.json()["id"]
+
+        def look() -> dict[str, Any]:
+            return next(f for f in requests.get(url, timeout=30).json()["faults"] if f["id"] == number)
+
         try:
-            yield lambda: next(f for f in requests.get(url, timeout=30).json()["faults"] if f["id"] == number)
+            yield look
+            assert look()["hits"], f"this fault has struck nothing: {rule}"
         finally:
             requests.delete(f"{url}/{number}", timeout=30).raise_for_status()
 

@@ -92,8 +92,21 @@ def test_clear_stops_the_running_job_before_it_starts_another(case: Case, outcom
 def test_the_job_of_a_task_that_was_ended_is_stopped(case: Case, outcome: Outcome) -> None:
     """A task that ran out of time is tried again: each of its jobs, one after the other."""
     assert outcome.state != "success"
-    assert len(outcome.jobs) == (3 if case.scenario == "task_timed_out" else 1)
+    assert len(outcome.jobs) == (2 if case.scenario == "task_timed_out" else 1)
     assert (outcome.succeeded, outcome.left_running, outcome.most_at_once) == (0, 0, 1), outcome
+
+
+def test_the_rows_are_those_of_the_jobs_that_succeeded(lab: Lab, outcomes: dict[Case, Outcome | BaseException]) -> None:
+    """Each statement inserts one row after its time: none was written by a job that failed, none twice."""
+    wanted = {
+        case.run_id: found.succeeded
+        for case, found in outcomes.items()
+        if case.kind == "redshift_data" and isinstance(found, Outcome) and found.succeeded
+    }
+    found = {
+        run_id: int(rows) for run_id, rows in lab.run_sql("SELECT run_id, COUNT(*) FROM monitoring.reliability GROUP BY run_id")
+    }
+    assert {run_id: rows for run_id, rows in found.items() if run_id in {case.run_id for case in outcomes}} == wanted
 
 
 def test_a_triggerer_that_is_killed_is_replaced_and_no_job_is_lost(lab: Lab) -> None:

@@ -1,34 +1,22 @@
 """One small DAG for each of Flywheel's job operators and each way of waiting: what the reliability tests strike at.
 
 Param ``seconds`` is how long the job runs, ``die`` makes the first try kill itself after its success, before its XCom is
-written. The DAGs ``…_limited`` have an ``execution_timeout``, the DAGs ``…_bounded`` a ``dagrun_timeout``, of five seconds.
+written. The DAGs ``…_limited`` have an ``execution_timeout``, the DAGs ``…_bounded`` a ``dagrun_timeout``, of some seconds.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG
+from job_parts import INSERT, RUN, SECONDS, SLOW, of_dag, of_task, variants
 
 from flywheel.core.specs import Compute, ContinuousRange, Tuning
 from flywheel.operators.redshift import RedshiftStatementsOperator
 from flywheel.operators.sagemaker import ProcessOperator, TrainOperator, TransformOperator, TuneOperator
 from flywheel.operators.spark import EmrServerlessSparkOperator, GlueScriptOperator
-from flywheel.settings import settings
 
-SECONDS = "{{ params.seconds }}"
-RUN = "s3://{{ params.bucket }}/reliability/{{ run_id }}"
 COMPUTE = Compute(instance_type="ml.m5.large", max_runtime_seconds=600)
-LIMIT = timedelta(seconds=5)
-#: ``rounds`` take about a second: there is no statement that sleeps.
-SLOW = """
-WITH RECURSIVE rounds (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM rounds WHERE n < {{ params.seconds * params.rounds }})
-SELECT COUNT(*) FROM rounds
-"""
-INSERT = "INSERT INTO monitoring.reliability VALUES ('{{ run_id }}')"
 SAGEMAKER: dict[str, Any] = {"framework": "xgboost", "compute": COMPUTE}
 TRAINING = SAGEMAKER | {
     "script": "reliability",
@@ -69,39 +57,8 @@ WAYS: dict[str, dict[str, bool]] = {
     "deferred": {},
 }
 
-
-def die_after_success(context: Any, result: Any) -> None:
-    """Ends the first try as a killed worker would: the job has succeeded, and nobody has heard of it."""
-    if context["params"]["die"] and context["ti"].try_number == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def job_dag(kind: str, way: str, limits: str) -> DAG:
-    """The DAG of one operator and one way of waiting."""
+for kind, way, limits in variants(OPERATORS, WAYS):
     operator, arguments = OPERATORS[kind]
-    with DAG(
-        "_".join(filter(None, [f"flywheel_{kind}_{way}", limits])),
-        schedule=None,
-        start_date=datetime(2013, 1, 1, tzinfo=UTC),
-        dagrun_timeout=LIMIT if limits == "bounded" else None,
-        max_active_runs=50,
-        params={"seconds": 2, "die": False, "rounds": 200_000, "bucket": settings().bucket, "model": ""},
-    ) as dag:
-        operator(
-            task_id="job",
-            retries=2,
-            retry_delay=timedelta(seconds=1),
-            execution_timeout=LIMIT if limits == "limited" else None,
-            post_execute=die_after_success,
-            **arguments,
-            **WAYS[way],
-        )
-    return dag
-
-
-for kind in OPERATORS:
-    for way in WAYS:
-        for limits in ("", "limited", "bounded"):
-            if (kind != "spot" or not limits) and (way != "none" or not limits):
-                dag = job_dag(kind, way, limits)
-                globals()[dag.dag_id] = dag
+    with DAG(schedule=None, **of_dag("flywheel", kind, way, limits)) as dag:
+        operator(**of_task(limits), **arguments, **WAYS[way])
+    globals()[dag.dag_id] = dag
