@@ -192,6 +192,14 @@ class JobOperator(BaseOperator):
         connection = self._connection() | {"botocore_config": None}
         ledger.write(self.client_with("s3"), self._prefix, entry | {"listing": self.listing(), "connection": connection})
 
+    def _strike_off(self) -> None:
+        """The job has ended. An entry that stays is no failure: it is taken off when somebody looks for orphans."""
+        try:
+            if self._prefix:
+                ledger.strike(self.client_with("s3"), self._prefix)
+        except (ClientError, BotoCoreError) as error:
+            self.log.warning("The ledger still holds this task: %s", error)
+
     # Earlier jobs ---------------------------------------------------------------------------------------------------
 
     def _take_up(self, first_name: str) -> str:
@@ -296,9 +304,10 @@ class JobOperator(BaseOperator):
         try:
             getattr(self.client, self.job_kind.stop)(**self.job_kind.stop_call(identity))
         except ClientError as error:
-            if not self.job_kind.is_over(self._describe(identity)):
+            state = self.job_kind.state(self._describe(identity))
+            if state not in self.job_kind.ends | self.job_kind.stopping:
                 raise
-            self.log.info("It had ended already (%s)", error)
+            self.log.info("It was %s already (%s)", state, error)
 
     def _wait(self, identity: Identity, seconds: float | None) -> dict[str, Any] | None:
         """AWS's last answer once the job is over; None when it is not over after ``seconds`` (None: no limit)."""
@@ -327,8 +336,7 @@ class JobOperator(BaseOperator):
         assert self.identity is not None
         failure = self.job_kind.failure(description)
         self._show_logs(self.identity, lines=100 if failure else 20)
-        if self._prefix:
-            ledger.strike(self.client_with("s3"), self._prefix)
+        self._strike_off()
         if failure:
             self.failed_jobs.append({"job": self.identity, "reason": failure, "console": self.console_url()})
             context["ti"].xcom_push("failed_jobs", self.failed_jobs)

@@ -201,6 +201,23 @@ def test_a_glue_run_is_started_once_whatever_becomes_of_the_call(
     operator.on_kill()
 
 
+def test_a_ledger_that_does_not_answer_at_the_end_fails_no_task(aws: Any, runner: Any) -> None:
+    unavailable = {"error": {"code": "InternalError", "message": "", "status": 500}}
+    once = {"retries": {"total_max_attempts": 1}}
+    with aws.fault(service="s3", operation="DeleteObject", times=None, do=unavailable) as look:
+        operator = RedshiftQueryOperator(task_id="ledger_down", sql="SELECT 1 AS one", botocore_config=once)
+        assert runner.run(operator) == [{"one": 1}]
+        assert look()["hits"]
+
+
+def test_a_job_that_is_being_stopped_may_be_stopped_again(aws: Any, runner: Any) -> None:
+    """A person marks the task failed while its execution_timeout is ending it: neither may fail for the other."""
+    operator = RedshiftQueryOperator(task_id="twice", sql=ENDLESS)
+    operator.identity = operator.start(operator.client, runner.job_name("twice"))
+    operator.on_kill()
+    operator.on_kill()
+
+
 def test_links_lead_to_the_job_and_to_its_log() -> None:
     training = JOB_KINDS["training"]
     identity = {"TrainingJobName": "train-1"}
