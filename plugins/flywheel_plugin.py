@@ -9,7 +9,7 @@ from flywheel.timetables import SourceCalendarTimetable
 
 
 class FlywheelPlugin(AirflowPlugin):
-    """Timetables and the buttons of tasks."""
+    """Timetables and the links of tasks."""
 
     name = "flywheel"
     timetables = [SourceCalendarTimetable]

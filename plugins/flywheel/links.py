@@ -1,4 +1,4 @@
-"""Buttons of a task in Airflow's UI: its job in AWS's console, and the job's log."""
+"""Links on a task's page in Airflow's UI: its job in AWS's console, and the job's log."""
 
 from __future__ import annotations
 
