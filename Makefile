@@ -29,7 +29,7 @@ demo: setup ## play the whole lifecycle on real data and write the report (ARGS=
 land: setup ## deliver days of flights while the stack is up: make land START=2013-01-01 END=2013-01-31
 	@$(JOBS) -m laptop land $(START) $(END)
 
-bench: setup ## measure: the demo's stages, orchestration overhead, parse times, the local AWS
+bench: setup ## measure: stages, overhead, parse times, the local AWS (ARGS=--reliability, ARGS=--waiting: against the provider)
 	@$(JOBS) -m laptop bench $(ARGS)
 
 # Each part runs even when an earlier one has failed, so that one run tells everything; the last line is the verdict.

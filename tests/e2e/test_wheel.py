@@ -1,4 +1,4 @@
-"""The whole wheel on a slice of the data: a real Airflow, the local AWS, the five DAGs, driven through Airflow's API."""
+"""The whole wheel on a slice of the data: a real Airflow, the local AWS, the DAGs, driven through Airflow's API."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ class Lab:
         for folder in ("glue", "emr", "sagemaker"):
             s3.put_object(Bucket=self.bucket, Key=f"{prefix}/scripts/{folder}/reliability.py", Body=script)
         s3.put_object(Bucket=self.bucket, Key=f"{prefix}/reliability.tar.gz", Body=_tar({"train.py": "train.py"}))
-        for seconds in (2, 4, 120):
+        for seconds in (2, 4, 20, 120):
             lines = f"a,{seconds}\nb,{seconds}\n".encode()
             s3.put_object(Bucket=self.bucket, Key=f"reliability/input/{seconds}/part.csv", Body=lines)
         role = aws.settings(self.place)["role_arn"]

@@ -33,6 +33,8 @@ FEW = 5
 SPARE_PAGES = 2
 #: Seconds between two single questions of one round.
 PACE = 0.1
+#: Seconds between two pages of the list: ListTrainingJobs allows two calls a second in an account, whoever makes them.
+PAGE_PACE = 0.6
 #: Seconds that a supervisor's report may take on its way.
 REPORT_MARGIN = 1.0
 
@@ -150,6 +152,7 @@ class Poller:
             pages -= 1
             if not pages:
                 return
+            await asyncio.sleep(PAGE_PACE)
 
     async def _ask(self, client: Any, key: str, identity: Identity) -> None:
         try:

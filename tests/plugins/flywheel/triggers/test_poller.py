@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -49,6 +51,15 @@ def test_many_jobs_are_asked_for_at_once(aws: Any) -> None:
     assert sorted(ends(*map(wait, statements))) == ["FAILED"] + ["FINISHED"] * (MANY - 1)
     assert len(aws.calls("ListStatements")) > listed
     assert len(aws.calls("DescribeStatement")) - described <= poller.FEW
+
+
+def test_pages_of_a_list_are_not_asked_for_in_a_burst(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "PAGE_PACE", 0.3)
+    before, statements = len(aws.calls("ListStatements")), start(aws, MANY)
+    assert ends(*(wait(statement, TARGET | {"MaxResults": 5}) for statement in statements)) == ["FINISHED"] * MANY  # type: ignore[dict-item]
+    asked = [datetime.fromisoformat(call["time"]) for call in aws.calls("ListStatements")[before:]]
+    assert len(asked) >= 3
+    assert all((later - earlier).total_seconds() >= 0.25 for earlier, later in itertools.pairwise(asked))
 
 
 def test_what_the_list_does_not_show_is_asked_for_by_itself(aws: Any) -> None:
