@@ -67,6 +67,10 @@ class Stand(Lab):
             if SCENARIOS[case.scenario][1]:  # the others have waited already
                 with contextlib.suppress(AssertionError):
                     wait_for(lambda: not self.running(case, limits), "", JOBS_SECONDS)
+            if not result.note and case.scenario != "run_deleted":
+                # A job may end before this lab has read that its task is over.
+                with contextlib.suppress(AssertionError):
+                    wait_for(lambda: self.task(case, limits).get("state") in TASK_OVER, "", 10)
             task = self.task(case, limits)
             result.state, result.tries = task.get("state"), task.get("try_number", 0)
             result.jobs = [Job(**vars(job)) for job in self.jobs(case, limits)]
