@@ -6,7 +6,7 @@ JOBS := PYTHONPATH=include .venv-jobs/bin/python
 # The environment around must not reach in: no bytecode would double every start, a foreign PYTHONPATH would shadow modules.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME VIRTUAL_ENV AIRFLOW_HOME
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status land demo bench test test-fast lint format test-airflow test-jobs test-e2e test-reliability lock images docs compose-env clean
+.PHONY: help setup up down status land demo contract bench test test-fast lint format test-airflow test-jobs test-e2e test-reliability lock images docs schemas compose-env clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -28,6 +28,10 @@ demo: setup ## play the whole lifecycle on real data and write the report (ARGS=
 
 land: setup ## deliver days of flights while the stack is up: make land START=2013-01-01 END=2013-01-31
 	@$(JOBS) -m laptop land $(START) $(END)
+
+contract: setup ## hold a file against its contract, or draft one from it: make contract DATASET=x FILE=y [DAY=2013-01-31] [OUT=x.yaml]
+	@PYTHONPATH=include:plugins .venv-jobs/bin/python -m laptop.contract_check --dataset "$(DATASET)" --file "$(FILE)" \
+	    $(if $(DAY),--day "$(DAY)") $(if $(OUT),--out "$(OUT)")
 
 bench: setup ## measure: stages, overhead, parse times, the local AWS (ARGS=--reliability, ARGS=--waiting: against the provider)
 	@$(JOBS) -m laptop bench $(ARGS)
@@ -78,6 +82,9 @@ images: setup ## take the addresses of AWS's framework containers from the SageM
 docs: setup ## write docs/DAGs.md from the DAGs
 	@AIRFLOW_HOME=$(CURDIR)/.flywheel/docs AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/dags AIRFLOW__CORE__PLUGINS_FOLDER=$(CURDIR)/plugins \
 	    AIRFLOW__CORE__LOAD_EXAMPLES=False $(AIRFLOW_BIN)/python docs/make_dags_page.py
+
+schemas: setup ## write the JSON schemas that editors check contracts and model specs by
+	@PYTHONPATH=plugins $(AIRFLOW_BIN)/python docs/make_schemas.py
 
 compose-env: setup ## make .env, the secrets that docker compose wants
 	@$(JOBS) -m laptop compose-env

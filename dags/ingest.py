@@ -1,14 +1,15 @@
 """# Ingest
 
-Takes a source's landed partitions through their contracts into the processed zone.
+Takes a source's landed partitions through their contracts into the processed zone, in chunks of days: one Spark job each.
 
 | | |
 |---|---|
-| Runs | daily, for the day that has just ended; by hand with `start` and `end`: any number of days is one Spark job |
+| Runs | daily, for the day that has just ended; by hand with `start` and `end`; as a backfill, a year in a dozen runs |
 | Reads | `landing/<dataset>/ds=…` on S3, of the dataset and of those that are delivered with it |
-| Writes | `processed/<dataset>/ds=…` on S3, each partition whole or not at all; bad ones stay as they were |
-| Run again | replaces the same partitions |
-| On failure | the log names partition, file, column, expected, found. Have the day delivered again, clear the task |
+| Writes | `processed/<dataset>` on S3, each partition whole or not at all; its table in the Data Catalog |
+| Tells | the alerts topic when deliveries have changed: new columns, columns that are gone, wider types |
+| Run again | takes what is missing or was delivered again, which daily runs look for too; `overwrite` takes all days |
+| On failure | the log names partition, column, expected, found. Have the day delivered again, clear the failed chunk alone |
 """
 
 from __future__ import annotations
@@ -16,27 +17,30 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.providers.amazon.aws.sensors.s3 import S3KeySensor
-from airflow.sdk import DAG, chain, dag
+from airflow.sdk import DAG, TriggerRule, chain, dag, task_group
 
 from flywheel.core.contracts import Contract
-from flywheel.defaults import DEFAULT_ARGS, Stage, clock, day, impact, processed_asset, source_contracts, window_params
-from flywheel.macros import delivery_names, template_names
+from flywheel.defaults import DEFAULT_ARGS, Stage, chunk_params, clock, day, impact, processed_asset, source_contracts
+from flywheel.macros import CHUNK, delivery_names, template_names
+from flywheel.operators.chunks import PlanIngestOperator
+from flywheel.operators.partitions import PublishedZone, PublishPartitionsOperator
 from flywheel.operators.spark import GlueScriptOperator
 from flywheel.settings import settings
 
 
 def ingest_dag(dataset: Contract, companions: list[Contract]) -> DAG:
     """The DAG that ingests one dataset and those that are delivered with it."""
-    daily = [contract for contract in (dataset, *companions) if contract.cadence == "daily"]
+    datasets = [dataset, *companions]
+    daily = [contract for contract in datasets if contract.cadence == "daily"]
 
     @dag(
         f"ingest_{dataset.name}",
-        schedule=clock("0 6 * * *", until=dataset.last_partition),
+        schedule=clock("0 6 * * *", until=dataset.last_partition, chunk_days=dataset.chunk_days),
         start_date=day(dataset.first_partition),
         catchup=False,
         max_active_runs=4,
         default_args=DEFAULT_ARGS | {"owner": dataset.owner},
-        params=window_params(),
+        params=chunk_params(),
         tags=[Stage.INGEST, impact("tier_2")],
         doc_md=__doc__,
         user_defined_macros=template_names() | delivery_names(dataset, companions),
@@ -52,22 +56,40 @@ def ingest_dag(dataset: Contract, companions: list[Contract]) -> DAG:
             deferrable=True,
         )
 
-        ingest_partitions = GlueScriptOperator(
-            task_id="ingest_partitions",
-            script="ingest_dataset.py",
-            arguments={
-                "zones_root": "s3://{{ settings.bucket }}",
-                "contracts": "{{ settings.artifacts }}/datasets",
-                "datasets": ",".join(contract.name for contract in (dataset, *companions)),
-                "start": "{{ window().start }}",
-                "end": "{{ window().end }}",
-                "run_key": "{{ run_key() }}",
-            },
-            outlets=[processed_asset(dataset.name)],
-            asset_extra={"start": "{{ window().start }}", "end": "{{ window().end }}"},
+        plan_chunks = PlanIngestOperator(
+            task_id="plan_chunks", datasets=datasets, first_day="{{ window().start }}", last_day="{{ window().end }}"
         )
 
-        chain(await_landing, ingest_partitions)
+        @task_group(prefix_group_id=False)
+        def chunk(days: dict[str, str]) -> None:
+            """The tasks take their days from ``{{ chunk() }}``."""
+            GlueScriptOperator(
+                task_id="ingest_partitions",
+                script="ingest_dataset.py",
+                arguments={
+                    "zones_root": "s3://{{ settings.bucket }}",
+                    "contracts": "{{ settings.artifacts }}/datasets",
+                    "datasets": ",".join(contract.name for contract in datasets),
+                    "start": "{{ chunk().start }}",
+                    "end": "{{ chunk().end }}",
+                    "run_key": "{{ run_key() }}",
+                },
+                map_index_template=CHUNK,
+                max_active_tis_per_dag=4,  # of all runs together: as many as the Glue job runs at once
+            )
+
+        publish_partitions = PublishPartitionsOperator(
+            task_id="publish_partitions",
+            job="ingest",
+            zones=[
+                PublishedZone(f"processed/{contract.name}", contract.lag_days, contract.cadence == "once")
+                for contract in datasets
+            ],
+            outlets=[processed_asset(dataset.name)],
+            trigger_rule=TriggerRule.NONE_FAILED,
+        )
+
+        chain(await_landing, plan_chunks, chunk.expand(days=plan_chunks.output), publish_partitions)
 
     return ingest()
 

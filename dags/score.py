@@ -56,12 +56,15 @@ def score_dag(model: ModelSpec) -> DAG:
         publish_predictions = RedshiftStatementsOperator(
             task_id="publish_predictions",
             sql=[
-                "scoring/create_predictions.sql",
+                "scoring/lock_predictions.sql",
                 "scoring/stage_predictions.sql",
                 "scoring/copy_predictions.sql",
                 "scoring/delete_predictions.sql",
                 "scoring/insert_predictions.sql",
-                "scoring/record_predictions.sql",
+                "scoring/check_predictions.sql",
+                "checks/require_checks.sql",
+                "checks/record_loads.sql",
+                "checks/record_checks.sql",
             ],
             outlets=[predictions_asset(model)],
             asset_extra={"start": "{{ window().start }}", "end": "{{ window().end }}"},

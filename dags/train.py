@@ -7,7 +7,7 @@ Trains a challenger, lets it meet the champion on a holdout that neither has see
 | Runs | weekly, when monitoring asks for it (`reason` says why), or by hand with `start` and `end` |
 | Reads | `features.<group>_v<N>` and `labels.<model>` in Redshift, the champion in the model registry |
 | Writes | `snapshots/`, `models/`, `evaluations/<model>/<run_key>/` on S3; a version in the model registry |
-| Run again | trains on a new snapshot under the same run key; the registry gets no second version for one run |
+| Run again | trains on the snapshot that the run has pinned, whatever became of the tables; the registry gets no second version |
 | On failure | the champion stays. Airflow's retry joins a job that still runs; clear the failed task to run its job again |
 """
 
@@ -17,8 +17,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Param, chain, dag
 
 from flywheel.core.specs import ModelSpec
-from flywheel.defaults import MARGIN, Stage, champion_asset, clock, model_specs, of_model, window_params
-from flywheel.operators.redshift import RedshiftStatementsOperator
+from flywheel.defaults import MARGIN, Stage, champion_asset, clock, contracts_by_name, model_specs, of_model, window_params
 from flywheel.operators.registry import (
     DecidePromotionOperator,
     RegisterChallengerOperator,
@@ -26,6 +25,7 @@ from flywheel.operators.registry import (
     SettleChallengerOperator,
 )
 from flywheel.operators.sagemaker import ProcessOperator, TrainOperator, TuneOperator
+from flywheel.operators.snapshots import PinSnapshotOperator
 
 SNAPSHOT = "s3://{{ settings.bucket }}/snapshots/{{ model.name }}/{{ run_key() }}"
 MODELS = "s3://{{ settings.bucket }}/models/{{ model.name }}/{{ run_key() }}"
@@ -41,6 +41,7 @@ METRICS = {
 
 def train_dag(model: ModelSpec) -> DAG:
     """The DAG that trains, judges and promotes one model."""
+    contracts = contracts_by_name()
 
     @dag(
         f"train_{model.name}",
@@ -51,8 +52,12 @@ def train_dag(model: ModelSpec) -> DAG:
     def train() -> None:
         resolve_champion = ResolveChampionOperator(task_id="resolve_champion", model=model, if_none="pass")
 
-        pin_snapshot = RedshiftStatementsOperator(
-            task_id="pin_snapshot", sql=["training/unload_train.sql", "training/unload_holdout.sql"]
+        pin_snapshot = PinSnapshotOperator(
+            task_id="pin_snapshot",
+            model=model,
+            contracts={name: contracts[name] for name in (*model.features.inputs, *model.features.label_inputs)},
+            snapshot=SNAPSHOT,
+            sql=["training/unload_train.sql", "training/unload_holdout.sql", "training/describe_snapshot.sql"],
         )
 
         searched = {"tuning": model.training.tuning} if model.training.tuning else {}
@@ -97,6 +102,7 @@ def train_dag(model: ModelSpec) -> DAG:
             metadata={
                 "reason": "{{ params.reason }}",
                 "snapshot": SNAPSHOT,
+                "snapshot_hash": "{{ ti.xcom_pull('pin_snapshot')['content_hash'] }}",
                 "profile": f"{EVALUATION}/profile.json",
                 "training_job": "{{ ti.xcom_pull('train_challenger')['job'] }}",
                 "trained_from": "{{ training().start }}",

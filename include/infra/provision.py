@@ -3,9 +3,10 @@
     PYTHONPATH=plugins python include/infra/provision.py --bucket my-bucket > flywheel.env
 
 Idempotent: what exists is kept or brought up to date, nothing is deleted. It makes the bucket, one role for all jobs, the Glue
-job, the EMR Serverless application, the alerts topic and Redshift's schemas; the Redshift workgroup has to exist. On standard
-output there is one ``KEY=VALUE`` line for each setting (environment variables of Airflow; on MWAA give them as configuration
-options: ``AIRFLOW__FLYWHEEL__BUCKET`` is ``flywheel.bucket``); what it does goes to standard error.
+job, the EMR Serverless application, the alerts topic and Redshift's schemas and tables, those of the models in ``include/models``
+included (so provision again for a new model or feature version); the Redshift workgroup has to exist. On standard output there is
+one ``KEY=VALUE`` line for each setting (environment variables of Airflow; on MWAA give them as configuration options:
+``AIRFLOW__FLYWHEEL__BUCKET`` is ``flywheel.bucket``); what it does goes to standard error.
 
 Credentials, region and endpoint come from the environment, as boto3 reads them.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -21,8 +23,10 @@ from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from flywheel.core.artifacts import artifacts_version, build_artifacts
+from flywheel.core.specs import load_model_specs
 
 INCLUDE = Path(__file__).resolve().parents[1]
 SERVICES = ["glue.amazonaws.com", "emr-serverless.amazonaws.com", "sagemaker.amazonaws.com", "redshift.amazonaws.com",
@@ -165,26 +169,63 @@ def ensure_emr_application(name: str) -> str:
 
 
 def run_setup_sql(workgroup: str, database: str) -> None:
-    """Schemas and monitoring tables in Redshift: the statements of ``include/sql/setup`` in one transaction.
+    """Schemas and tables in Redshift: ``include/sql/setup``, and for each model of ``include/models`` what is in its ``model``.
 
-    :raises RuntimeError: with Redshift's reason
+    They are made here and not by the loads: a CREATE would take the snapshot of a load's transaction before its LOCK.
+
+    :raises RuntimeError: with Redshift's reason; or a table is there and has not the columns that it should
     """
-    files = sorted((INCLUDE / "sql" / "setup").glob("*.sql"), key=lambda path: ("schema" not in path.name, path.name))
     redshift = boto3.client("redshift-data")
-    statement = redshift.batch_execute_statement(
-        WorkgroupName=workgroup,
-        Database=database,
-        Sqls=[path.read_text() for path in files],
-        StatementName="flywheel-setup",
-    )
-    while (answer := redshift.describe_statement(Id=statement["Id"]))["Status"] not in (
-        "FINISHED",
-        "FAILED",
-        "ABORTED",
-    ):
+    target = {"WorkgroupName": workgroup, "Database": database}
+    folder = INCLUDE / "sql" / "setup"
+    common = sorted(folder.glob("*.sql"), key=lambda path: ("schema" not in path.name, path.name))
+    _run_batch(redshift, target, "flywheel-setup", [path.read_text() for path in common])
+    templates = Environment(loader=FileSystemLoader(INCLUDE / "sql"), undefined=StrictUndefined, autoescape=False)  # noqa: S701
+    names = sorted(path.name for path in (folder / "model").glob("*.sql"))
+    for model in load_model_specs(INCLUDE / "models"):
+        statements = [templates.get_template(f"setup/model/{name}").render(model=model) for name in names]
+        _run_batch(redshift, target, f"flywheel-setup-{model.name}", statements)
+        for statement in statements:
+            _check_columns(redshift, target, statement)
+
+
+def _run_batch(redshift: Any, target: dict[str, str], name: str, statements: list[str]) -> None:
+    """Runs statements in one transaction, and waits."""
+    statement = redshift.batch_execute_statement(Sqls=statements, StatementName=name, **target)
+    while (answer := redshift.describe_statement(Id=statement["Id"]))["Status"] not in ("FINISHED", "FAILED", "ABORTED"):
         time.sleep(0.2)
     if answer["Status"] != "FINISHED":
-        raise RuntimeError(f"setup of Redshift database {database}: {answer['Status']}: {answer.get('Error')}")
+        raise RuntimeError(f"setup of Redshift database {target['Database']}: {answer['Status']}: {answer.get('Error')}")
+
+
+def _check_columns(redshift: Any, target: dict[str, str], statement: str) -> None:
+    """A CREATE TABLE IF NOT EXISTS leaves a table as it is, whatever its columns: those have to be the ones of the statement.
+
+    They are not added. What is in the table was computed without them, and no value would be true for its rows.
+    """
+    created = re.search(r"^CREATE TABLE IF NOT EXISTS (\w+)\.(\w+) \($", statement, re.MULTILINE)
+    assert created, f"expected a CREATE TABLE IF NOT EXISTS, found {statement}"
+    schema, table = created.groups()
+    expected = set(re.findall(r"^ {4}(\w+) ", statement, re.MULTILINE))
+    found = set()
+    for page in redshift.get_paginator("describe_table").paginate(Schema=schema, Table=table, **target):
+        found |= {column["name"] for column in page["ColumnList"]}
+    if expected != found:
+        raise RuntimeError(
+            f"Redshift table {schema}.{table}: expected the columns of the spec, found none of {sorted(expected - found)} and "
+            f"unexpected {sorted(found - expected)}. It was made for another spec or by an older Flywheel: give the features a "
+            f"new version, or DROP TABLE {schema}.{table}, provision again and run the days that it shall hold again"
+        )
+
+
+def ensure_catalog(database: str) -> None:
+    """The database of the Glue Data Catalog that names the zones' tables."""
+    try:
+        boto3.client("glue").create_database(DatabaseInput={"Name": database, "Description": "The zones of Flywheel"})
+        say(f"Data Catalog database {database}: created")
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "AlreadyExistsException":
+            raise
 
 
 def upload_artifacts(bucket: str) -> str:
@@ -215,6 +256,7 @@ def provision(arguments: argparse.Namespace) -> dict[str, str]:
     ensure_glue_job(arguments.glue_job, role, f"s3://{arguments.bucket}/artifacts/{version}/scripts/glue/ingest_dataset.py")
     application = ensure_emr_application(arguments.emr_application)
     topic = boto3.client("sns").create_topic(Name=arguments.alerts_topic)["TopicArn"]
+    ensure_catalog(arguments.catalog_database)
     run_setup_sql(arguments.redshift_workgroup, arguments.redshift_database)
     return {
         "bucket": arguments.bucket,
@@ -223,6 +265,7 @@ def provision(arguments: argparse.Namespace) -> dict[str, str]:
         "redshift_role_arn": role,
         "glue_job": arguments.glue_job,
         "emr_application_id": application,
+        "catalog_database": arguments.catalog_database,
         "redshift_workgroup": arguments.redshift_workgroup,
         "redshift_database": arguments.redshift_database,
         "alerts_topic_arn": topic,
@@ -239,6 +282,7 @@ def main() -> None:
     parser.add_argument("--glue-job", default="flywheel-ingest")
     parser.add_argument("--emr-application", default="flywheel-features")
     parser.add_argument("--alerts-topic", default="flywheel-alerts")
+    parser.add_argument("--catalog-database", default="flywheel", help="of the Glue Data Catalog")
     parser.add_argument("--redshift-workgroup", default="flywheel", help="has to exist")
     parser.add_argument("--redshift-database", default="flywheel", help="has to exist")
     for name, value in provision(parser.parse_args()).items():

@@ -33,16 +33,16 @@ def measure(api: AirflowApi, client: Client, runs: Iterable[tuple[str, str]]) ->
     for dag_id, run_id in runs:
         run = api.run(dag_id, run_id)
         ran = [task for task in api.task_instances(dag_id, run_id) if task["start_date"]]
-        identities = [_identity(api, dag_id, run_id, task["task_id"]) for task in ran]
+        identities = [_identity(api, dag_id, run_id, task["task_id"], task["map_index"]) for task in ran]
         jobs = sum(job_seconds(client, identity) for identity in identities if identity)
         wall = (datetime.fromisoformat(run["end_date"]) - datetime.fromisoformat(run["start_date"])).total_seconds()
         found.append(RunTime(dag_id, run_id, len(ran), wall, jobs))
     return found
 
 
-def _identity(api: AirflowApi, dag_id: str, run_id: str, task_id: str) -> dict[str, str] | None:
+def _identity(api: AirflowApi, dag_id: str, run_id: str, task_id: str, map_index: int) -> dict[str, str] | None:
     try:
-        identity = api.xcom(dag_id, run_id, task_id, key="job")
+        identity = api.xcom(dag_id, run_id, task_id, key="job", map_index=map_index)
     except AirflowApiError as error:
         if error.status == 404:
             return None

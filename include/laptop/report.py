@@ -11,10 +11,14 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
+from flywheel.core.commits import commits_prefix
 from laptop import aws, jobs_bill, pictures
 from laptop.airflow_api import AirflowApi
 from laptop.demo import DAGS, MODEL
 from laptop.environment import Place
+
+#: Where the partitions of the flights show.
+PARTITIONS = {"landing": "landing/flights/", "processed": commits_prefix("processed/flights")}
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ def _checks(
     def check(what: str, passed: object, found: object) -> None:
         checks.append(Check(what, bool(passed), str(found)))
 
-    days = {zone: _days(s3, bucket, f"{zone}/flights/") for zone in ("landing", "processed")}
+    days = {zone: _days(s3, bucket, prefix) for zone, prefix in PARTITIONS.items()}
     check("ingest: every landed day of flights is processed", days["landing"] and days["landing"] == days["processed"],
           f"{len(days['landing'])} landed, {len(days['processed'])} processed")  # fmt: skip
     check("features: a row in Redshift for every day processed", features and features["days"] == len(days["processed"]),
@@ -205,10 +209,10 @@ def _decided_rightly(version: dict[str, Any]) -> bool:
 
 
 def _days(s3: Any, bucket: str, prefix: str) -> set[str]:
-    """The partitions that hold an object below a prefix."""
+    """The partitions that hold an object, or have their commit, below a prefix."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    keys = (item["Key"] for page in pages for item in page.get("Contents", []))
-    return {part for key in keys for part in key.split("/") if part.startswith("ds=")}
+    keys = (item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", []))
+    return {key[: len("ds=YYYY-MM-DD")] for key in keys if key.startswith("ds=")}
 
 
 # -- showing -------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """AWS Glue: jobs that run, over moto's data catalog.
 
 ``glueetl`` jobs run on the Spark pool, ``pythonshell`` jobs as plain Python processes. Databases, tables and partitions
-are moto's. Crawlers, triggers, workflows, sessions, transforms, data quality and the schema registry are refused.
+are moto's; how partitions are listed is ours. Crawlers, triggers, workflows, sessions, transforms, data quality and the
+schema registry are refused.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ SERVED = frozenset(
         "GetJobRun",
         "GetJobRuns",
         "BatchStopJobRun",
+        "GetPartitions",
     ]
 )
-"""The operations on jobs and their runs; what moto only has to remember is listed in ``localaws.served``."""
+"""The operations on jobs and their runs, and GetPartitions, which moto answers without pages and segments; what moto only
+has to remember is listed in ``localaws.served``."""
 
 # What CreateJob and UpdateJob take and moto has no place for.
 _EXTRA = ("JobMode", "JobRunQueuingEnabled", "MaintenanceWindow")
@@ -115,6 +118,24 @@ class GlueApi(GlueResponse):
         self.glue_backend.update_job(name, self.parameters["JobUpdate"])  # type: ignore[attr-defined]
         return ActionResult({"JobName": name})
 
+    def get_partitions(self) -> ActionResult:
+        """GetPartitions, in pages and segments: moto gives all partitions in each."""
+        asked, begin = self.parameters, 0
+        found = self.glue_backend.get_partitions(asked["DatabaseName"], asked["TableName"], asked.get("Expression"))
+        if segment := asked.get("Segment"):
+            if segment["SegmentNumber"] >= segment["TotalSegments"]:
+                raise InvalidInputException("GetPartitions", "SegmentNumber should be less than TotalSegments")
+            found = found[segment["SegmentNumber"] :: segment["TotalSegments"]]
+        if token := asked.get("NextToken"):
+            if not token.isdecimal():
+                raise InvalidInputException("GetPartitions", "NextToken is not valid")
+            begin = int(token)
+        end = begin + (asked.get("MaxResults") or 1000)
+        partitions = [partition.as_dict() for partition in found[begin:end]]
+        if asked.get("ExcludeColumnSchema"):
+            partitions = [_without_columns(partition) for partition in partitions]
+        return ActionResult({"Partitions": partitions, **({"NextToken": str(end)} if end < len(found) else {})})
+
     def start_job_run(self) -> ActionResult:
         """StartJobRun."""
         asked = dict(self.parameters)
@@ -146,6 +167,11 @@ class GlueApi(GlueResponse):
             error = {"ErrorCode": code, "ErrorMessage": message}
             errors.append({"JobName": name, "JobRunId": run_id, "ErrorDetail": error})
         return ActionResult({"SuccessfulSubmissions": stopped, "Errors": errors})
+
+
+def _without_columns(partition: dict[str, Any]) -> dict[str, Any]:
+    storage = {key: value for key, value in partition.get("StorageDescriptor", {}).items() if key != "Columns"}
+    return {**partition, "StorageDescriptor": storage}
 
 
 def runs_of(backend: GlueBackend, name: str) -> list[JobRun]:

@@ -28,7 +28,7 @@ REMEMBERED = {
         CreateDatabase GetDatabase GetDatabases UpdateDatabase DeleteDatabase
         CreateTable GetTable GetTables UpdateTable DeleteTable BatchDeleteTable
         GetTableVersion GetTableVersions DeleteTableVersion
-        CreatePartition GetPartition GetPartitions UpdatePartition DeletePartition
+        CreatePartition GetPartition UpdatePartition DeletePartition
         BatchCreatePartition BatchGetPartition BatchUpdatePartition BatchDeletePartition
         TagResource UntagResource GetTags
         CreateConnection GetConnection GetConnections

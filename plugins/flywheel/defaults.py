@@ -9,7 +9,8 @@ from typing import Any
 from airflow.sdk import Asset, Param, timezone
 
 from flywheel.callbacks import alert_on_failure
-from flywheel.core.contracts import Contract, load_contracts
+from flywheel.core.contract_files import load_contracts
+from flywheel.core.contracts import Contract
 from flywheel.core.specs import ModelSpec, load_model_specs
 from flywheel.macros import template_names
 from flywheel.settings import include_dir, settings
@@ -57,6 +58,17 @@ def window_params() -> dict[str, Param]:
     }
 
 
+def chunk_params() -> dict[str, Param]:
+    """Params of the DAGs that make only what is not up to date, in chunks of days."""
+    overwrite = Param(
+        False,
+        type="boolean",
+        title="Overwrite",
+        description="Make all days anew, also those that are up to date",
+    )
+    return {**window_params(), "overwrite": overwrite}
+
+
 def model_specs() -> tuple[ModelSpec, ...]:
     """All models of ``include/models/``."""
     return load_model_specs(include_dir() / "models")
@@ -76,14 +88,26 @@ def of_model(model: ModelSpec, stage: Stage) -> dict[str, Any]:
     }
 
 
+def contracts_by_name() -> dict[str, Contract]:
+    """All contracts of ``include/datasets/``."""
+    return load_contracts(include_dir() / "datasets")
+
+
 def source_contracts() -> list[tuple[Contract, list[Contract]]]:
     """Each dataset that has a delivery of its own, with those that are delivered together with it."""
-    contracts = load_contracts(include_dir() / "datasets")
+    contracts = contracts_by_name()
     return [
         (contract, [other for other in contracts.values() if other.delivered_with == contract.name])
         for contract in contracts.values()
         if contract.delivered_with is None
     ]
+
+
+def all_zones() -> list[str]:
+    """The zones that jobs write (:mod:`flywheel.core.commits`)."""
+    groups = sorted({f"{model.features.group}/v{model.features.version}" for model in model_specs()})
+    products = [f"{kind}/{group}" for kind in ("features", "labels") for group in groups]
+    return [*(f"processed/{dataset}" for dataset in contracts_by_name()), *products]
 
 
 def processed_asset(dataset: str) -> Asset:
@@ -111,9 +135,10 @@ def day(value: date) -> Any:
     return timezone.datetime(value.year, value.month, value.day)
 
 
-def clock(cron: str | None, until: date | None) -> SourceCalendarTimetable | None:
+def clock(cron: str | None, until: date | None, chunk_days: int = 1) -> SourceCalendarTimetable | None:
     """A cron schedule whose runs cover the interval that has just ended; None for a DAG that runs by hand only.
 
     :param until: last day with data; None while data keep coming
+    :param chunk_days: the most days that one run of a backfill takes
     """
-    return None if cron is None else SourceCalendarTimetable(cron, until.isoformat() if until else None)
+    return None if cron is None else SourceCalendarTimetable(cron, until.isoformat() if until else None, chunk_days)

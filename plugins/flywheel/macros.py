@@ -2,8 +2,9 @@
 
 ``{{ window().start }}``, ``{{ window().end }}`` the days that the run covers; ``{{ run_key() }}`` the run's name;
 ``{{ training().start }}``, ``{{ holdout().start }}`` the split of a training run; ``{{ judged().end }}`` the trailing days that
-monitoring judges; ``{{ champion("version") }}`` what the task ``resolve_champion`` found; ``{{ manifest("features") }}`` what the
-feature job wrote; ``{{ model }}`` the spec; ``{{ settings }}`` the AWS side.
+monitoring judges; ``{{ champion("version") }}`` what the task ``resolve_champion`` found; ``{{ chunk().start }}`` and
+``{{ chunk().end }}`` the days of a mapped task; ``{{ manifest("features") }}`` and ``{{ expected("features") }}`` what the
+feature job wrote for them; ``{{ model }}`` the spec; ``{{ settings }}`` the AWS side.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from flywheel.core.errors import WindowError
 from flywheel.core.runs import Window
 from flywheel.core.specs import ModelSpec
 from flywheel.settings import settings
+
+#: How the UI names a mapped task of a chunk.
+CHUNK = "{{ chunk().start }} to {{ chunk().end }}"
 
 
 @pass_context
@@ -40,9 +44,16 @@ def run_key(context: Mapping[str, Any]) -> str:
     return runs.run_key(context["dag"].dag_id, context["run_id"])
 
 
+@pass_context
+def chunk(context: Mapping[str, Any]) -> Window:
+    """The days of a mapped task: that of the chunks which the task ``plan_chunks`` has found that has the task's map index."""
+    days = context["ti"].xcom_pull(task_ids="plan_chunks")[context["ti"].map_index]
+    return Window(runs.parse_day(days["start"], "chunk start"), runs.parse_day(days["end"], "chunk end"))
+
+
 def template_names(model: ModelSpec | None = None) -> dict[str, Any]:
     """``user_defined_macros`` of a DAG; with a model also those that depend on its spec."""
-    names: dict[str, Any] = {"window": window, "run_key": run_key, "settings": settings()}
+    names: dict[str, Any] = {"window": window, "chunk": chunk, "run_key": run_key, "settings": settings()}
     if model is not None:
         names |= {"model": model, **_of_model(model)}
     return names
@@ -107,11 +118,19 @@ def _of_model(model: ModelSpec) -> dict[str, Any]:
         """A value of the run's champion, as the task ``resolve_champion`` found it."""
         return context["ti"].xcom_pull(task_ids="resolve_champion")[key]
 
+    def of_chunk(context: Mapping[str, Any], zone: str, ending: str) -> str:
+        group, days = f"{model.features.group}/v{model.features.version}", chunk(context)
+        return f"s3://{settings().bucket}/{zone}/{group}/_manifests/{run_key(context)}/{days.start}_{days.end}.{ending}"
+
     @pass_context
     def manifest(context: Mapping[str, Any], zone: str) -> str:
-        """S3 URI of the manifest of what this run's feature job has written to a zone (``features`` or ``labels``)."""
-        group = f"{model.features.group}/v{model.features.version}"
-        return f"s3://{settings().bucket}/{zone}/{group}/_manifests/{run_key(context)}.json"
+        """S3 URI of the manifest of what the chunk's feature job has committed to a zone (``features`` or ``labels``)."""
+        return of_chunk(context, zone, "json")
+
+    @pass_context
+    def expected(context: Mapping[str, Any], zone: str) -> str:
+        """S3 URI of what has to be in the table after it was loaded: lines of day, number of rows, sum of checksums."""
+        return of_chunk(context, zone, "csv")
 
     return {
         "labelled": labelled,
@@ -122,4 +141,5 @@ def _of_model(model: ModelSpec) -> dict[str, Any]:
         "periods": periods,
         "champion": champion,
         "manifest": manifest,
+        "expected": expected,
     }

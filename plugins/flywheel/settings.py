@@ -30,6 +30,7 @@ class Settings:
     emr_application_id: str
     redshift_workgroup: str
     redshift_database: str
+    catalog_database: str
     alerts_topic_arn: str
     aws_conn_id: str
     region: str
@@ -70,6 +71,7 @@ def settings() -> Settings:
         emr_application_id=option("emr_application_id"),
         redshift_workgroup=option("redshift_workgroup", "flywheel"),
         redshift_database=option("redshift_database", "flywheel"),
+        catalog_database=option("catalog_database", "flywheel"),
         alerts_topic_arn=option("alerts_topic_arn"),
         aws_conn_id=option("aws_conn_id", "aws_default"),
         region=option("region", "us-east-1"),

@@ -20,6 +20,7 @@ MODELS = [spec.name for spec in load_model_specs(Path(__file__).parents[2] / "in
 DAG_IDS = [
     "ingest_flights",
     "maintain_jobs",
+    "maintain_lake",
     *(f"{stage}_{model}" for model in MODELS for stage in ("load_features", "train", "score", "monitor")),
 ]
 
@@ -70,6 +71,20 @@ def test_graph_is_the_golden_one(dagbag: DagBag, dag_id: str) -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(json.dumps(found, indent=2) + "\n")
     assert found == json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "mapped"),
+    [("ingest_flights", ["ingest_partitions"]), ("load_features_flight_delay", ["build_features", "load_redshift"])],
+)
+def test_a_chunk_has_its_own_jobs_and_is_named_by_its_days(dagbag: DagBag, dag_id: str, mapped: list[str]) -> None:
+    dag = dagbag.dags[dag_id]
+    assert [task.task_id for task in dag.tasks if task.get_closest_mapped_task_group()] == mapped
+    for task_id in mapped:
+        assert "chunk()" in dag.get_task(task_id).map_index_template
+    publish = dag.get_task("publish_partitions")
+    assert publish.outlets, "the days of a run are told once, when all of its chunks are done"
+    assert publish.trigger_rule == "none_failed", "without chunks their tasks are skipped"
 
 
 def test_drift_leads_to_training_and_promotion_only_follows_the_decision(dagbag: DagBag) -> None:

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -137,12 +138,14 @@ class Runner:
     def run(self, operator: Any, try_number: int = 1, max_tries: int | None = None) -> Any:
         """The operator's return value. ``deferred`` tells whether it left the worker."""
         context = self.begin(operator, try_number, max_tries)
-        try:
-            return operator.execute(context)
-        except TaskDeferred as deferral:
-            self.deferred = True
-            event = asyncio.run(self.first_event(deferral.trigger))
-            return getattr(operator, deferral.method_name)(context, event.payload, **deferral.kwargs)
+        resume = partial(operator.execute, context)
+        while True:
+            try:
+                return resume()
+            except TaskDeferred as deferral:
+                self.deferred = True
+                event = asyncio.run(self.first_event(deferral.trigger))
+                resume = partial(getattr(operator, deferral.method_name), context, event.payload, **deferral.kwargs)
 
     def job_name(self, task_id: str, life: int = 1, number: int = 1) -> str:
         """What a job of the task is called."""

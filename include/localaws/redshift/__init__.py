@@ -8,7 +8,9 @@ Known differences that no error tells of: CHAR(n) values are not padded with bla
 comparisons; MEDIAN and PERCENTILE_CONT of integers are doubles; a database that is named for the first time is created;
 after a TRUNCATE in a batch every further statement commits alone. Where the documentation leaves a choice, the stricter
 reading is taken: a Parquet INT32 does not load into a BIGINT, numeric quotients are cut and not rounded, and an UPDATE or
-DELETE of a table that another transaction changed since this one began is a serialisation error (1023).
+DELETE of a table that another transaction changed since this one began is a serialisation error (1023), and so is the commit
+of a transaction that read a table which another has written since, when that other had read one that this one wrote (isolation
+level SERIALIZABLE; under SNAPSHOT, the level of a new workgroup, Redshift lets the latter pass).
 """
 
 from __future__ import annotations

@@ -164,10 +164,14 @@ def _concat(node: exp.DPipe, types: list[str]) -> exp.Expr:
     return node
 
 
+# What the compute nodes' errors call the types.
+_INTEGERS = {exp.DataType.Type.SMALLINT: "Short", exp.DataType.Type.BIGINT: "Long"}
+
+
 def _cast(node: exp.Cast, types: list[str]) -> exp.Expr:
     if node.to.this in exp.DataType.INTEGER_TYPES:
         if types[0] in _TEXTS:
-            node.set("this", local("text_to_int", node.this))
+            node.set("this", local("text_to_int", node.this, exp.Literal.string(_INTEGERS.get(node.to.this, "Integer"))))
     else:
         node.set("this", _text_of(node.this, types[0]))
     return node

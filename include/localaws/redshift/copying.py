@@ -196,4 +196,7 @@ def _manifest(uri: str, options: CopyOptions) -> list[str]:
         if options.format == "PARQUET" and path.stat().st_size != meta["content_length"]:
             raise RedshiftError(f"{url} has {path.stat().st_size} bytes, the manifest says {meta['content_length']}")
         addresses.append(url)
-    return addresses or [uri]
+    if not addresses:
+        # Whatever "mandatory" says, COPY ends when it finds no file (loading-data-files-using-manifest).
+        raise RedshiftError(f"the manifest {uri} names no file that is there: {len(found)} entries")
+    return addresses

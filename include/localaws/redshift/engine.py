@@ -154,6 +154,8 @@ class Session:
         self._fresh = True  # whether the transaction's first statement is still to come
         self._moment = 0  # what the transaction sees (TableLocks.now)
         self._changed: set[str] = set()
+        self._appended: set[str] = set()
+        self._read: set[str] = set()
         self._committed = False
 
     def close(self) -> None:
@@ -202,6 +204,7 @@ class Session:
             self.connection.execute("BEGIN TRANSACTION")
             self._open, self._wrote, self._failed = True, False, False
             self._fresh, self._changed, self._committed = True, set(), False
+            self._appended, self._read = set(), set()
 
     def commit(self) -> None:
         """Commit what the transaction did.
@@ -219,8 +222,14 @@ class Session:
                 self.on_commit(self.connection)
             if self.cancelled.is_set():
                 raise Cancelled()
-            self.connection.execute("COMMIT")
-            self._open, self._committed = False, True
+            locks, written = self.database.locks, self._changed | self._appended
+            with locks.order:
+                if written:
+                    locks.check(self._moment, self._read, written)
+                self.connection.execute("COMMIT")
+                self._open, self._committed = False, True
+                if written:
+                    locks.record(self._read, written)
         except duckdb.Error as error:
             raise from_duckdb(error) from error
         finally:
@@ -310,6 +319,8 @@ class Session:
                 if self.database.locks.changed_since(str(table), self._moment):
                     raise serializable_violation(str(table))
                 self._changed.add(str(table))
+            else:
+                self._appended.add(str(table))
 
     def set_search_path(self, schemas: list[str]) -> None:
         """Look for bare names in these schemas, which must exist; ``public`` if there are none."""
@@ -321,6 +332,7 @@ class Session:
         names = sorted({table.name.lower() for table in tree.find_all(exp.Table) if table.name})
         found = columns_of(self.connection, names)
         temporary = {name for _, name, is_temporary in found if is_temporary}
+        self._note_reads(tree, found)
         tree = rewrite(tree, temporary)
         known = {(schema, name): columns for (schema, name, is_temporary), columns in found.items() if not is_temporary}
         for name in names:
@@ -331,6 +343,18 @@ class Session:
         bound = values or {}
         tree = apply_types(tree, lambda sql: self.database.bind(tables, sql, bound))
         return generate(tree)
+
+    def _note_reads(self, tree: exp.Expr, found: dict[tuple[str, str, bool], Any]) -> None:
+        """Remember the tables that a statement reads: all that it names but the one that an INSERT adds to."""
+        target = tree.this if isinstance(tree, exp.Insert) else None
+        target = target.this if isinstance(target, exp.Schema) else target
+        for table in tree.find_all(exp.Table):
+            name, schema = table.name.lower(), table.db.lower()
+            if table is target or (not schema and ("main", name, True) in found):
+                continue
+            where = schema or self._first(name, found)
+            if where is not None and (where, name, False) in found:
+                self._read.add(str(TableName(where, name)))
 
     def _first(self, name: str, found: dict[tuple[str, str, bool], Any]) -> str | None:
         return next((schema for schema in self.search_path if (schema, name, False) in found), None)

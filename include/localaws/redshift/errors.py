@@ -73,8 +73,10 @@ _TYPES = {"INT16": "smallint", "INT32": "integer", "INT64": "bigint", "INT128": 
 
 
 def _bad_input(match: re.Match[str]) -> str:
-    value, kind = match.group(1), match.group(2)
-    return f'invalid input syntax for type {_TYPES.get(kind, kind.lower())}: "{value}"'
+    value, kind = match.group(1), _TYPES.get(match.group(2), match.group(2).lower())
+    if kind in ("smallint", "integer", "bigint"):  # PostgreSQL 8.0, which the leader node is, names them so
+        return f'invalid input syntax for integer: "{value}"'
+    return f'invalid input syntax for type {kind}: "{value}"'
 
 
 def _out_of_range(match: re.Match[str]) -> str:

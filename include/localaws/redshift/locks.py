@@ -1,11 +1,19 @@
-"""Table locks as Redshift has them: writers of one table wait for each other, and a circle of waiting ends with an error."""
+"""Table locks as Redshift has them: writers of one table wait for each other, and a circle of waiting ends with an error.
+
+And what makes transactions serializable: of two that ran at the same time and read each a table that the other wrote, neither can
+have been first, so the second to commit may not.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from typing import Protocol
 
-from localaws.redshift.errors import Cancelled, RedshiftError
+from localaws.redshift.errors import Cancelled, RedshiftError, serializable_violation
+
+#: Committed transactions that are remembered; more do not commit while another runs.
+REMEMBERED = 1000
 
 
 class Owner(Protocol):
@@ -26,6 +34,8 @@ class TableLocks:
         self._waits: dict[int, str] = {}  # id of an owner -> the table it waits for
         self._clock = 0
         self._changed_at: dict[str, int] = {}
+        self._committed: deque[tuple[int, set[str], set[str]]] = deque(maxlen=REMEMBERED)
+        self.order = threading.Lock()  # held by who checks and commits
 
     def acquire(self, owner: Owner, table: str) -> None:
         """Wait until the owner holds the lock.
@@ -54,6 +64,24 @@ class TableLocks:
         """Whether a transaction that read the table and changed it was committed after the moment."""
         with self._changed:
             return self._changed_at.get(table, 0) > moment
+
+    def check(self, moment: int, read: set[str], written: set[str]) -> None:
+        """Look whether a transaction that sees what was committed at a moment can be put into an order with those since.
+
+        :raises RedshiftError: it cannot (1023).
+        """
+        with self._changed:
+            for at, others_read, others_written in reversed(self._committed):
+                if at <= moment:
+                    return
+                if read & others_written and others_read & written:
+                    raise serializable_violation(min(read & others_written))
+
+    def record(self, read: set[str], written: set[str]) -> None:
+        """Remember a transaction that was committed."""
+        with self._changed:
+            self._clock += 1
+            self._committed.append((self._clock, read, written))
 
     def release(self, owner: Owner, changed: set[str]) -> None:
         """Let go of everything the owner holds.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import duckdb
 
-# Redshift's DATEADD of a date is a timestamp; DATEDIFF counts the boundaries crossed, as DuckDB's does.
+# Redshift's DATEADD of a date is a timestamp; DATEDIFF counts the boundaries crossed, as DuckDB's does. A text that is no number
+# is told by who casts it: the leader node a constant, in PostgreSQL's words (see rewrite), the compute nodes a column, by error
+# 1207, which shows the whole text as its context.
 _MACROS = r"""
 getdate() AS date_trunc('second', now() AT TIME ZONE 'UTC')
 sysdate() AS (now() AT TIME ZONE 'UTC')
@@ -21,7 +23,9 @@ regexp_instr(s, p) AS CASE WHEN regexp_matches(s, p) THEN length(string_split_re
 cut(s, n) AS CASE WHEN strlen(s) <= n THEN s WHEN strlen(s) = length(s) THEN left(s, n) ELSE left(s, coalesce(list_max(list_filter(range(0, n + 1), lambda k: strlen(left(s, k)) <= n)), 0)) END
 float_text(x) AS CASE WHEN isnan(x) THEN 'NaN' WHEN isinf(x) THEN CASE WHEN x > 0 THEN 'Infinity' ELSE '-Infinity' END ELSE printf('%.15g', CAST(x AS DOUBLE)) END
 real_text(x) AS CASE WHEN isnan(x) THEN 'NaN' WHEN isinf(x) THEN CASE WHEN x > 0 THEN 'Infinity' ELSE '-Infinity' END ELSE printf('%.6g', CAST(x AS DOUBLE)) END
-text_to_int(s) AS CASE WHEN s IS NULL OR regexp_full_match(s, '\s*[+-]?\d+\s*') THEN s ELSE error('FLYWHEEL invalid input syntax for integer: "' || s || '"') END
+failed_cast(why, s) AS why || chr(10) || '  Detail: ' || chr(10) || '  -----------------------------------------------' || chr(10) || '  error:  ' || why || chr(10) || '  code:      1207' || chr(10) || '  context:   ' || s || chr(10) || '  -----------------------------------------------'
+invalid_digit(s, n, kind) AS rs.main.failed_cast('Invalid digit, Value ''' || substr(s, n + 1, 1) || ''', Pos ' || n || ', Type: ' || kind, s)
+text_to_int(s, kind) AS CASE WHEN s IS NULL OR regexp_full_match(s, '\s*[+-]?\d+\s*') THEN s ELSE error('FLYWHEEL ' || rs.main.invalid_digit(s, length(regexp_extract(s, '^\s*[+-]?\d*')), kind)) END
 decimal_div(n, d, m, u) AS CAST((CAST(n AS HUGEINT) * m) // CAST(d AS HUGEINT) AS DECIMAL(38,0)) * u
 listagg_limit(s) AS CASE WHEN strlen(s) > 65535 THEN error('FLYWHEEL Result size exceeds LISTAGG limit') ELSE s END
 """  # noqa: E501

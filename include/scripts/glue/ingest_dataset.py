@@ -1,41 +1,48 @@
-"""Glue job: take what landed, hold it against its contracts, write it to the processed zone.
+"""Glue job: take what landed, hold it against its contracts, commit it to the processed zone.
 
     --zones_root s3://bucket  --datasets flights,weather  --contracts s3://bucket/artifacts/.../datasets
     --start 2013-01-01  --end 2013-01-31  [--run_key K]
 
-Reads ``landing/<dataset>/ds=YYYY-MM-DD/<one Parquet file>`` and writes ``processed/<dataset>/ds=YYYY-MM-DD/``, each partition
-whole or not at all. The window is days, both inclusive; a dataset delivered late is asked for the days that became known in
-it, a snapshot (cadence ``once``) for its newest delivery up to its end.
+Reads ``landing/<dataset>/ds=YYYY-MM-DD/<one Parquet file>``. Each delivery is first copied to
+``raw/<dataset>/ds=YYYY-MM-DD/delivery=<when>-<size>/``, byte for byte, where it stays whatever becomes of it; everything else
+works on that copy, so a file that is replaced meanwhile is never read half old, half new. What keeps its contract becomes a
+partition of ``processed/<dataset>``, whole or not at all (:mod:`flywheel.core.commits`). The window is days, both inclusive; a
+dataset delivered late is asked for the days that became known in it, a snapshot (cadence ``once``) for what was delivered in it
+and the newest before.
 
-What is checked, in this order: is each expected partition there, as exactly one file; can the file be read (a Parquet file
-cut short has lost its footer); does it hold rows; has it the columns and types of the contract; are values there where
-they must be, and inside their bounds; is each key there only once. Footers are read in the driver, without Spark jobs; the
-rows take one job per dataset, however many partitions there are, and two more if they hold a breach.
+What is checked: is each expected partition there, as exactly one file; can it be read (a Parquet file cut short has lost its
+footer); are there rows, and about as many as on the last same weekdays; has it the columns and types of the contract; are values
+there where they must be, inside their bounds, all but the tolerance; is each key there only once. Footers are read in the driver,
+without Spark jobs; the rows of all partitions by one pass, which says yes or no. Only when a promise is broken two more passes
+tell which, where, how often, with samples. A file that is exactly as promised becomes a partition byte for byte; one with columns
+too many, or types to be cast, is written anew with the contract's.
 
-Every breach of every partition is collected. Partitions without one are written, those with one keep what they had, and then
-the job fails with one error that names dataset, partition, file, column, what was expected and what was found.
+A partition in breach is quarantined: it is not committed, ``quarantine/<dataset>/ds=YYYY-MM-DD.json`` tells why, and the job ends
+with an error that names dataset, partition, column, expected, found and samples. All others are committed. A corrected delivery
+of the day takes the place of both. What went on but should be known (a new column, a type that grew) is in the job's report
+(``reports/ingest/<run key>/<start>_<end>.json``, :class:`flywheel.core.commits.Report`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import date
-from typing import Any
+from datetime import date, timedelta
 
+from lake.partitions import Partitions, Write, until_settled
+from lake.rows import DeliveredRows, Reading
+from lake.zones import File, Zones, in_parallel, root_message
 from py4j.protocol import Py4JJavaError
-from pyspark.sql import Column as Expression
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import SparkSession
 
-from flywheel.core.contracts import Contract, Violation, check_schema, parse_contract
+from flywheel.core.commits import Commit, Report, report_key
+from flywheel.core.contract_files import parse_contract
+from flywheel.core.contracts import Contract
+from flywheel.core.delivery_checks import Note, Violation, check_schema, check_volume, judge_rows, partition_name
 
-FOOTER_THREADS = 8
 SHOWN_IN_FIRST_LINE = 3
 
 
@@ -51,292 +58,236 @@ class DeliveryError(Exception):
         super().__init__("\n".join(lines))
 
 
-@dataclass(frozen=True)
-class File:
-    """One file of a partition: path as URI, length in bytes, modification time in milliseconds."""
-
-    day: date
-    path: str
-    length: int
-    modified: int
-
-
-class Zone:
-    """The objects below a root, seen through Hadoop's file systems, so that ``s3://`` and ``file://`` are alike."""
-
-    def __init__(self, spark: SparkSession, root: str):
-        self._jvm, self._conf = spark._jvm, spark._jsc.hadoopConfiguration()
-        self._sc = spark.sparkContext
-        self.root = root.rstrip("/")
-
-    def read_text(self, uri: str) -> str:
-        """Content of a small file.
-
-        :raises FileNotFoundError: there is none
-        """
-        path = self._jvm.org.apache.hadoop.fs.Path(uri)
-        try:
-            stream = path.getFileSystem(self._conf).open(path)
-        except Py4JJavaError as error:
-            raise FileNotFoundError(f"{uri}: {_java_message(error)}") from None
-        try:
-            return self._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8")
-        finally:
-            stream.close()
-
-    def partitions(self, dataset: str) -> list[date]:
-        """The days for which a folder ``<dataset>/ds=YYYY-MM-DD`` exists, in order."""
-        names = [status.getPath().getName() for status in self._list([f"{self.root}/{dataset}"]) if status.isDirectory()]
-        days = [_day_of(name) for name in names if name.startswith("ds=")]
-        return sorted(day for day in days if day is not None)
-
-    def files(self, dataset: str, days: Iterable[date]) -> list[File]:
-        """The files in these days' partitions, hidden ones left out. The days must be there."""
-        folders = [f"{self.root}/{dataset}/ds={day}" for day in days]
-        found = []
-        for status in self._list(folders) if folders else []:
-            path = status.getPath()
-            if not path.getName().startswith(("_", ".")):
-                day = _day_of(path.getParent().getName())
-                found.append(File(day, path.toString(), status.getLen(), status.getModificationTime()))
-        return found
-
-    def footer(self, file: File) -> tuple[dict[str, str], int]:
-        """Columns (name to Spark's type) and number of rows of a Parquet file, from its footer alone.
-
-        :raises ValueError: it is no whole Parquet file
-        """
-        source = self._jvm.org.apache.parquet.hadoop.util.HadoopInputFile.fromPath(
-            self._jvm.org.apache.hadoop.fs.Path(file.path), self._conf
-        )
-        try:
-            reader = self._jvm.org.apache.parquet.hadoop.ParquetFileReader.open(source)
-        except Py4JJavaError as error:
-            raise ValueError(_java_message(error)) from None
-        try:
-            return parquet_columns(reader.getFileMetaData().getSchema().toString()), reader.getRecordCount()
-        finally:
-            reader.close()
-
-    def _list(self, folders: Sequence[str]) -> Iterable[Any]:
-        """File statuses of what lies directly in these folders; nothing if the first one does not exist."""
-        paths = self._sc._gateway.new_array(self._jvm.org.apache.hadoop.fs.Path, len(folders))
-        for i, folder in enumerate(folders):
-            paths[i] = self._jvm.org.apache.hadoop.fs.Path(folder)
-        fs = paths[0].getFileSystem(self._conf)
-        return fs.listStatus(paths) if fs.exists(paths[0]) else []
-
-
-def _day_of(folder: str) -> date | None:
-    try:
-        return date.fromisoformat(folder[len("ds=") :])
-    except ValueError:
-        return None
-
-
-def _java_message(error: Py4JJavaError) -> str:
-    """The first line of a Java exception's own message."""
-    return str(error.java_exception.getMessage()).splitlines()[0]
-
-
-# A top-level line of Parquet's schema text, e.g. `  optional int64 at (TIMESTAMP(MICROS,true));`
-_FIELD = re.compile(
-    r"^ {2}(?:required|optional|repeated) (?P<kind>\w+)(?:\(\d+\))? (?P<name>[^ ;]+)"
-    r"(?: \((?P<logical>.+)\))?(?: =.*)?[;{ ]*$"
-)
-_INTEGERS = {f"INTEGER({bits},true)": name for bits, name in ((8, "tinyint"), (16, "smallint"), (32, "int"), (64, "bigint"))}
-_PLAIN = {"boolean": "boolean", "int32": "int", "int64": "bigint", "int96": "timestamp", "float": "float", "double": "double"}
-
-
-def parquet_columns(message_type: str) -> dict[str, str]:
-    """Top-level columns of a Parquet schema, in the text form of Parquet's own ``MessageType``, with their Spark types."""
-    columns = {}
-    for line in message_type.splitlines():
-        found = _FIELD.match(line)
-        if not found:
-            continue
-        kind, logical = found["kind"], found["logical"] or ""
-        if logical in ("STRING", "UTF8", "ENUM"):
-            spark_type = "string"
-        elif logical.startswith("TIMESTAMP"):
-            spark_type = "timestamp" if logical.endswith(",true)") else "timestamp_ntz"
-        elif logical in _INTEGERS:
-            spark_type = _INTEGERS[logical]
-        elif logical:
-            spark_type = logical.lower()
-        else:
-            spark_type = _PLAIN.get(kind, "struct" if kind == "group" else kind)
-        columns[found["name"]] = spark_type
-    return columns
-
-
 class Ingestion:
     """One dataset on its way from landing to processed.
 
-    :ivar violations: what its partitions break of the contract, found so far
+    :ivar violations: what its partitions break of the contract
+    :ivar notes: what should be known of those that do not
+    :ivar committed: the days that were committed
     :ivar expected: how many partitions the window has of it
     """
 
-    def __init__(self, spark: SparkSession, root: str, contract: Contract, start: date, end: date):
-        self.spark, self.contract = spark, contract
-        self.landing, self.processed = Zone(spark, f"{root}/landing"), Zone(spark, f"{root}/processed")
+    def __init__(self, zones: Zones, contract: Contract, start: date, end: date, run_key: str):
+        self.zones, self.contract, self.run_key = zones, contract, run_key
         self.start, self.end = start, end
+        self.processed = Partitions(zones, f"processed/{contract.name}")
         self.violations: list[Violation] = []
+        self.notes: list[Note] = []
+        self.committed: list[date] = []
         self.expected = 0
+        self._columns = {column.name: column.spark_type for column in contract.columns}
         self._rows: dict[date, int] = {}
+        self._names: dict[date, str] = {}
+        self._readings: dict[date, Reading] = {}  # of the files in which nothing wrong has been found so far
 
     def run(self) -> str:
-        """Check, and write what is right. Returns a sentence for the log."""
-        files = self._delivered()
-        with ThreadPoolExecutor(FOOTER_THREADS) as pool:
-            list(pool.map(self._check_file, files))
-        self._check_rows(self._unharmed(files))
-        good = self._unharmed(files)
-        if good:
-            self._read(good).write.mode("overwrite").option("partitionOverwriteMode", "dynamic").partitionBy("ds").parquet(
-                f"{self.processed.root}/{self.contract.name}"
-            )
-        written = sum(self._rows[file.day] for file in good)
-        return f"{self.contract.name}: {len(good)} of {self.expected} partitions written, {written} rows"
+        """Checks, commits what is right, quarantines what is not. Returns a sentence for the log."""
+        days = self._expected_days()
+        self.expected = len(days)
+        if days:
+            until_settled(days, self._take)
+        if self.contract.cadence == "once" and not days and not self.processed.committed_days():
+            self.expected = 1
+            expected = f"a snapshot delivered up to this day in landing/{self.contract.name}/"
+            self._refuse(self.end, [self._breach(self.end, expected, "none")])
+        rows = sum(self._rows[day] for day in self.committed)
+        return f"{self.contract.name}: {len(self.committed)} of {self.expected} partitions written, {rows} rows"
 
-    def _refuse(self, day: date, file: str, column: str, expected: str, found: str) -> None:
-        self.violations.append(Violation(self.contract.name, f"ds={day}", file, column, expected, found))
+    def _expected_days(self) -> list[date]:
+        if self.contract.cadence == "daily":
+            return self.contract.expected_days(self.start, self.end)
+        # Snapshots: those of the window and the newest before it. A day's features are made with the newest of that day, so
+        # none may be left out because a later one is there already; none is written twice, for jobs may be reading it.
+        there = [day for day in self.zones.days(f"landing/{self.contract.name}") if day <= self.end]
+        first = max((day for day in there if day <= self.start), default=date.min)
+        wanted = [day for day in there if day >= first]
+        done = self.processed.commits(wanted)
+        files = {day: self.zones.files(self._landing(day)) for day in wanted}
+        return [day for day in wanted if day not in done or done[day].sources != _sources(files[day])]
 
-    def _unharmed(self, files: Iterable[File]) -> list[File]:
-        harmed = {violation.partition for violation in self.violations}
-        return [file for file in files if f"ds={file.day}" not in harmed]
+    def _landing(self, day: date) -> str:
+        return f"landing/{self.contract.name}/ds={day}"
 
-    def _delivered(self) -> list[File]:
-        """The one file of each expected partition; anything else is refused."""
-        name = self.contract.name
-        there = self.landing.partitions(name)
-        if self.contract.cadence == "once":
-            days = [day for day in there if day <= self.end][-1:]
-            if not days:
-                self.expected = 1
-                self._refuse(self.end, "", "", f"a snapshot delivered up to this day in landing/{name}/", "none")
-        else:
-            days = self.contract.expected_days(self.start, self.end)
+    def _take(self, days: Sequence[date]) -> list[date]:
+        """One turn over these days. Returns those that were delivered again meanwhile."""
+        self._forget(days)
+        deliveries = self._deliveries(days)
+        raw = dict(zip(deliveries, in_parallel(self._keep, deliveries.values()), strict=True))
+        in_parallel(lambda day: self._check_file(day, raw[day]), sorted(raw))
+        self._check_volumes(days)
+        self._check_rows()
+        commits = [commit for write in self._writes() for commit in self._commits(write, deliveries)]
+        self._quarantine(days, raw)
+        self.processed.commit(commits)
+        self.committed = sorted({*self.committed, *(commit.ds for commit in commits)})
+        now = self._listed(days)
+        return [day for day, file in deliveries.items() if now[day] != [file]]
+
+    def _forget(self, days: Sequence[date]) -> None:
+        """What an earlier turn has found out about these days no longer counts."""
+        names = {partition_name(day) for day in days}
+        self.violations = [violation for violation in self.violations if violation.partition not in names]
+        self.notes = [note for note in self.notes if note.partition not in names]
+        self.committed = [day for day in self.committed if day not in set(days)]
+        self._readings = {}
+
+    def _breach(self, day: date, expected: str, found: str, column: str = "", samples: tuple[str, ...] = ()) -> Violation:
+        return Violation(self.contract.name, partition_name(day), self._names.get(day, ""), column, expected, found, samples)
+
+    def _refuse(self, day: date, violations: Sequence[Violation]) -> None:
+        self.violations += violations
+        if violations:
+            self._readings.pop(day, None)
+
+    # What is there ---------------------------------------------------------------------------------------------------
+
+    def _listed(self, days: Iterable[date]) -> dict[date, list[File]]:
         by_day: dict[date, list[File]] = {day: [] for day in days}
-        for file in self.landing.files(name, [day for day in days if day in set(there)]):
-            by_day[file.day].append(file)
-        if self.contract.cadence == "once" and self._is_processed(by_day):
-            return []
-        self.expected = max(self.expected, len(days))
-        chosen = []
-        for day, files in by_day.items():
+        for file in self.zones.files(*(self._landing(day) for day in by_day)):
+            if file.day is not None:
+                by_day[file.day].append(file)
+        return by_day
+
+    def _deliveries(self, days: Sequence[date]) -> dict[date, File]:
+        """The one file of each of these partitions; anything else is refused."""
+        chosen = {}
+        for day, files in self._listed(days).items():
             if not files:
-                found = "no file" if day in there else "no partition"
-                self._refuse(day, "", "", f"one Parquet file in landing/{name}/ds={day}/", found)
+                self._refuse(day, [self._breach(day, f"one Parquet file in {self._landing(day)}/", "none")])
             elif len(files) > 1:
-                names = sorted(_name(file) for file in files)
-                self._refuse(day, ", ".join(names), "", "one Parquet file", f"{len(files)} files: a duplicate delivery")
+                self._names[day] = ", ".join(sorted(file.name for file in files))
+                self._refuse(day, [self._breach(day, "one Parquet file", f"{len(files)} files: a duplicate delivery")])
             else:
-                chosen += files
+                chosen[day] = files[0]
         return chosen
 
-    def _is_processed(self, by_day: dict[date, list[File]]) -> bool:
-        """Was this snapshot written after it was delivered? Then it is left alone, for jobs may be reading it."""
-        days = [day for day in self.processed.partitions(self.contract.name) if day in by_day]
-        written = [file.modified for file in self.processed.files(self.contract.name, days)]
-        return bool(written) and min(written) >= max(file.modified for files in by_day.values() for file in files)
+    def _keep(self, file: File) -> File:
+        """The copy of a delivery in the raw zone, made if it is not there whole."""
+        key = f"raw/{self.contract.name}/ds={file.day}/delivery={file.stamp}/{file.name}"
+        there = self.zones.find(key)
+        if there is None or there.length != file.length:
+            self.zones.copy(file.key, key)
+        return File(key, file.length, file.modified)
 
-    def _check_file(self, file: File) -> None:
+    def _check_file(self, day: date, file: File) -> None:
         """What can be told without reading rows."""
+        self._names[day] = file.name
         if file.length == 0:
-            self._refuse(file.day, _name(file), "", "a Parquet file", "an empty file (0 bytes)")
+            self._refuse(day, [self._breach(day, "a Parquet file", "an empty file (0 bytes)")])
             return
         try:
-            columns, rows = self.landing.footer(file)
+            columns, rows = self.zones.footer(file.key)
         except ValueError as error:
-            self._refuse(file.day, _name(file), "", "a whole Parquet file", f"{file.length} bytes that are not one: {error}")
+            found = f"{file.length} bytes that are not one: {error}"
+            self._refuse(day, [self._breach(day, "a whole Parquet file", found)])
             return
-        self._rows[file.day] = rows
-        if rows == 0:
-            self._refuse(file.day, _name(file), "", "rows", "an empty file (no rows)")
-        self.violations += check_schema(self.contract, columns, partition=f"ds={file.day}", file=_name(file))
+        self._rows[day] = rows
+        schema = check_schema(self.contract, columns, day=day, file=file.name)
+        self.notes += schema.notes
+        self._readings[day] = Reading(file, schema.read_as, columns == self._columns)
+        empty = [] if rows else [self._breach(day, "rows", "an empty file (no rows)")]
+        self._refuse(day, empty + schema.breaches)
 
-    def _read(self, files: Sequence[File]) -> DataFrame:
-        reader = self.spark.read.schema(self.contract.schema_ddl() + ", ds DATE")
-        return reader.option("basePath", f"{self.landing.root}/{self.contract.name}").parquet(*(file.path for file in files))
-
-    def _check_rows(self, files: list[File]) -> None:
-        """Check values and keys. Files that break off inside make the whole job fail; then they are sought one by one."""
-        if not files:
+    def _check_volumes(self, days: Sequence[date]) -> None:
+        """Are there about as many rows as on the same weekdays before? Days of this window count once they have passed."""
+        volume = self.contract.volume
+        if volume is None or self.contract.cadence != "daily":
             return
-        try:
-            frame = self._read(files)
-            if self._is_suspicious(frame):
-                names = {file.day: _name(file) for file in files}
-                self._report_values(frame, names)
-                self._report_repeated_keys(frame, names)
-        except Py4JJavaError:
-            broken = [file for file in files if not self._is_readable(file)]
-            if not broken:
-                raise
-            self._check_rows([file for file in files if file not in broken])
+        before = {day - timedelta(weeks=weeks) for day in days for weeks in range(1, volume.weeks + 1)} - set(days)
+        counts = {day: commit.rows for day, commit in self.processed.commits(sorted(before)).items()}
+        for day in sorted(self._readings):
+            rows = self._rows[day]
+            unusual = check_volume(self.contract, counts, day=day, file=self._names[day], rows=rows)
+            self._refuse(day, unusual)
+            if not unusual:
+                counts[day] = rows
 
-    def _is_suspicious(self, frame: DataFrame) -> bool:
-        """Is any key there twice, or does any row break a check? One pass; the rule is that nothing is found."""
-        broken = F.lit(False)
-        for _, _, breach, _ in self._value_checks():
-            broken = broken | F.coalesce(breach, F.lit(False))
-        by_key = frame.groupBy(*self.contract.key).agg(F.count(F.lit(1)).alias("n"), F.max(broken).alias("broken"))
-        return bool(by_key.where("n > 1 OR broken").head(1))
+    # What is in it ---------------------------------------------------------------------------------------------------
 
-    def _is_readable(self, file: File) -> bool:
+    def _check_rows(self) -> None:
+        """Finds out which of the files that are sound so far break their contract by what is in them."""
+        while self._readings:
+            rows = self._delivered_rows(self._readings.values())
+            try:
+                if rows.are_suspicious():
+                    self._judge_values(rows)
+                    self._tell_repeated_keys(rows)
+                return
+            except Py4JJavaError:
+                # One file that breaks off inside makes the whole job fail: then they are sought one by one.
+                damaged = [day for day in list(self._readings) if self._is_damaged(day)]
+                if not damaged:
+                    raise
+
+    def _delivered_rows(self, readings: Iterable[Reading]) -> DeliveredRows:
+        return DeliveredRows(self.zones, self.contract, f"raw/{self.contract.name}", list(readings))
+
+    def _is_damaged(self, day: date) -> bool:
+        reading = self._readings[day]
         try:
-            self._read([file]).write.format("noop").mode("overwrite").save()
+            self._delivered_rows([reading]).are_suspicious()
         except Py4JJavaError as error:
-            cause = error.java_exception
-            while cause.getCause() is not None:
-                cause = cause.getCause()
-            found = f"damaged pages: {str(cause.getMessage()).splitlines()[0]}"
-            self._refuse(file.day, _name(file), "", "a whole Parquet file", found)
-            return False
-        return True
+            self._refuse(day, [self._breach(day, "a whole Parquet file", f"damaged pages: {root_message(error)}")])
+            return True
+        return False
 
-    def _report_values(self, frame: DataFrame, names: dict[date, str]) -> None:
-        """Which checks of values which partitions break, how often, with an example."""
-        checks = list(self._value_checks())
-        totals: list[Expression] = []
-        for i, (_, _, breach, sample) in enumerate(checks):
-            totals += [F.count(F.when(breach, 1)).alias(f"breaches_{i}"), F.max(F.when(breach, sample)).alias(f"sample_{i}")]
-        for row in frame.groupBy("ds").agg(*totals).collect():
-            for i, (column, expected, _, _) in enumerate(checks):
-                if row[f"breaches_{i}"]:
-                    found = f"{row[f'breaches_{i}']} of {self._rows[row['ds']]} rows otherwise, e.g. {row[f'sample_{i}']}"
-                    self._refuse(row["ds"], names[row["ds"]], column, expected, found)
+    def _judge_values(self, rows: DeliveredRows) -> None:
+        for day, broken in rows.broken_values().items():
+            violations, notes = judge_rows(self.contract, broken, day=day, file=self._names[day], rows=self._rows[day])
+            self._refuse(day, violations)
+            self.notes += notes
 
-    def _report_repeated_keys(self, frame: DataFrame, names: dict[date, str]) -> None:
-        """Which partitions hold a key more than once, or hold the same key as another one."""
-        key = list(self.contract.key)
-        repeated = frame.groupBy(*key).agg(F.count(F.lit(1)).alias("n"), F.sort_array(F.collect_set("ds")).alias("days"))
-        by_days = repeated.where("n > 1").groupBy("days").agg(F.count(F.lit(1)).alias("keys"), F.min(F.struct(*key)).alias("key"))
-        for row in by_days.collect():
-            example = ", ".join(f"{name}={row['key'][name]}" for name in key)
-            also = "" if len(row["days"]) == 1 else f" in {' and '.join(f'ds={day}' for day in row['days'])}"
-            for day in row["days"]:
-                found = f"{row['keys']} keys repeated{also}, e.g. {example}: a duplicate delivery"
-                self._refuse(day, names[day], ", ".join(key), "each key once", found)
+    def _tell_repeated_keys(self, rows: DeliveredRows) -> None:
+        for repeated in rows.repeated_keys():
+            also = "" if len(repeated.days) == 1 else f" in {' and '.join(f'ds={day}' for day in repeated.days)}"
+            found = f"{repeated.keys} keys repeated{also}: a duplicate delivery"
+            for day in repeated.days:
+                self._refuse(day, [self._breach(day, "each key once", found, ", ".join(self.contract.key), (repeated.sample,))])
 
-    def _value_checks(self) -> Iterable[tuple[str, str, Expression, Expression]]:
-        """Per check: column, what is expected, when a row breaks it, and what to show of such a row."""
-        for column in self.contract.columns:
-            value = F.col(column.name)
-            if not column.nullable:
-                yield column.name, "a value in each row", value.isNull(), F.lit("null")
-            shown = value.cast("string")
-            if column.min is not None:
-                yield column.name, f"values of at least {column.min}", value < column.min, shown
-            if column.max is not None:
-                yield column.name, f"values of at most {column.max}", value > column.max, shown
-            if column.allowed:
-                yield column.name, f"one of {', '.join(column.allowed)}", ~value.isin(*column.allowed), shown
+    # What becomes of it ----------------------------------------------------------------------------------------------
+
+    def _writes(self) -> list[Write]:
+        """Puts what is right where it can be committed. A file that is as promised need not be written anew."""
+        as_promised = {day: reading.file for day, reading in self._readings.items() if reading.as_promised}
+        others = [reading for reading in self._readings.values() if not reading.as_promised]
+        writes = [self.processed.copy(as_promised, self.run_key)] if as_promised else []
+        return writes + ([self.processed.write(self._delivered_rows(others).frame(), self.run_key)] if others else [])
+
+    def _commits(self, write: Write, deliveries: dict[date, File]) -> list[Commit]:
+        return [
+            Commit(
+                zone=self.processed.zone,
+                ds=day,
+                write=write.name,
+                files=files,
+                rows=self._rows[day],
+                columns=self._columns,
+                sources=_sources([deliveries[day]]),
+                contract=self.contract.version,
+                run_key=self.run_key,
+            )
+            for day, files in write.files.items()
+            if day in self._readings
+        ]
+
+    def _quarantine(self, days: Sequence[date], raw: dict[date, File]) -> None:
+        """Tells of each day in breach why it is; a day that is right again leaves the quarantine."""
+
+        def tell(day: date) -> None:
+            key = f"quarantine/{self.contract.name}/ds={day}.json"
+            breaches = [violation.as_dict() for violation in self.violations if violation.partition == partition_name(day)]
+            if breaches:
+                delivery = raw[day].key if day in raw else None
+                told = {"delivery": delivery, "contract": self.contract.version, "run_key": self.run_key, "breaches": breaches}
+                self.zones.write_text(key, json.dumps(told, indent=1))
+            else:
+                self.zones.delete(key)
+
+        in_parallel(tell, days)
 
 
-def _name(file: File) -> str:
-    return file.path.rsplit("/", 1)[-1]
+def _sources(files: Iterable[File]) -> dict[str, str]:
+    return {file.key: file.stamp for file in files}
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -351,10 +302,22 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_known_args(arguments)[0]
 
 
+def read_contract(spark: SparkSession, uri: str) -> Contract:
+    """The contract at an address.
+
+    :raises FileNotFoundError: there is none
+    """
+    folder, _, name = uri.rpartition("/")
+    text = Zones(spark, folder).read_text(name)
+    if text is None:
+        raise FileNotFoundError(f"contract: expected at {uri}, found nothing there")
+    return parse_contract(json.loads(text), uri)
+
+
 def main(arguments: Sequence[str], log: Callable[[str], None] = print) -> None:
     """Ingest the datasets asked for.
 
-    :raises DeliveryError: partitions break their contracts (those that do not were written)
+    :raises DeliveryError: partitions break their contracts (those that do not were committed)
     :raises FileNotFoundError: a contract is not where it should be
     :raises ValueError: the window starts after its end
     """
@@ -362,22 +325,30 @@ def main(arguments: Sequence[str], log: Callable[[str], None] = print) -> None:
     if options.start > options.end:
         raise ValueError(f"window: expected start <= end, found {options.start} to {options.end}")
     spark = SparkSession.builder.appName("ingest_dataset").getOrCreate()
-    # The files are named one by one: listing them with a Spark job would only cost.
+    # Contracts count on UTC. The files are named one by one: listing them with a Spark job would only cost.
+    spark.conf.set("spark.sql.session.timeZone", "UTC")
     spark.conf.set("spark.sql.sources.parallelPartitionDiscovery.threshold", "100000")
-    root = options.zones_root.rstrip("/")
-    log(f"ingest {', '.join(options.datasets)} from {options.start} to {options.end} below {root}, run {options.run_key}")
+    zones = Zones(spark, options.zones_root)
+    log(f"ingest {', '.join(options.datasets)} from {options.start} to {options.end} below {zones.root}, run {options.run_key}")
 
-    ingestions = []
-    for name in options.datasets:
-        uri = f"{options.contracts.rstrip('/')}/{name}.json"
-        contract = parse_contract(json.loads(Zone(spark, root).read_text(uri)), uri)
-        ingestions.append(Ingestion(spark, root, contract, options.start, options.end))
-    # Side by side: most of the time of a small dataset is Spark's planning, which leaves the cores to the others.
-    with ThreadPoolExecutor(len(ingestions)) as pool:
-        for report in pool.map(Ingestion.run, ingestions):
-            log(report)
-
-    violations = [violation for ingestion in ingestions for violation in ingestion.violations]
+    contracts = [read_contract(spark, f"{options.contracts.rstrip('/')}/{name}.json") for name in options.datasets]
+    ingestions = [Ingestion(zones, contract, options.start, options.end, options.run_key) for contract in contracts]
+    try:
+        # Side by side: most of the time of a small dataset is Spark's planning, which leaves the cores to the others.
+        with ThreadPoolExecutor(len(ingestions)) as pool:
+            for sentence in pool.map(Ingestion.run, ingestions):
+                log(sentence)
+    finally:
+        violations = [violation for ingestion in ingestions for violation in sorted(ingestion.violations, key=str)]
+        notes = [note for ingestion in ingestions for note in sorted(ingestion.notes, key=str)]
+        report = Report(
+            {ingestion.processed.zone: tuple(ingestion.committed) for ingestion in ingestions},
+            tuple(violation.as_dict() for violation in violations),
+            tuple(note.as_dict() for note in notes),
+        )
+        zones.write_text(report_key(options.run_key, "ingest", options.start, options.end), report.to_json())
+    for note in notes:
+        log(f"note: {note}")
     if violations:
         raise DeliveryError(violations, sum(ingestion.expected for ingestion in ingestions))
 

@@ -1,3 +1,3 @@
--- Exactly the days that are staged: no other day can be lost.
+-- Exactly the days that were written, those without rows included: no other day can be lost.
 DELETE FROM features.{{ model.features.table }}
-WHERE ds IN (SELECT DISTINCT event_time::DATE FROM stage_features)
+WHERE ds IN (SELECT ds FROM expected_features)

@@ -1,3 +1,3 @@
--- Exactly the days that are staged: no other day can be lost.
+-- Exactly the days that were written, those without rows included: no other day can be lost.
 DELETE FROM labels.{{ model.name }}
-WHERE ds IN (SELECT DISTINCT event_time::DATE FROM stage_labels)
+WHERE ds IN (SELECT ds FROM expected_labels)

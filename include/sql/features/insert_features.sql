@@ -1,16 +1,18 @@
 INSERT INTO features.{{ model.features.table }} (
     entity_id,
     event_time,
-    ds
-    {%- for name in model.features.columns %},
-    {{ name }}
+    ds,
+    {%- for name in model.features.columns %}
+    {{ name }},
     {%- endfor %}
+    checksum
 )
 SELECT
     entity_id,
     event_time,
-    event_time::DATE AS ds
-    {%- for name in model.features.columns %},
-    {{ name }}
+    event_time::DATE AS ds,
+    {%- for name in model.features.columns %}
+    {{ name }},
     {%- endfor %}
+    checksum
 FROM stage_features

@@ -1,7 +1,8 @@
-INSERT INTO labels.{{ model.name }} (entity_id, event_time, ds, label)
+INSERT INTO labels.{{ model.name }} (entity_id, event_time, ds, label, checksum)
 SELECT
     entity_id,
     event_time,
     event_time::DATE AS ds,
-    label
+    label,
+    checksum
 FROM stage_labels

@@ -1,10 +1,11 @@
--- The shape of the Parquet files: Redshift matches columns by position.
-CREATE TEMP TABLE stage_features AS
-SELECT
-    entity_id,
-    event_time
-    {%- for name in model.features.columns %},
-    {{ name }}
+-- The columns of the Parquet files, in their order: Redshift matches them by position. Written out, for a CREATE TABLE AS would
+-- read the table that is loaded.
+CREATE TEMP TABLE stage_features (
+    entity_id VARCHAR(128) NOT NULL,
+    event_time TIMESTAMP NOT NULL,
+    {%- for name, column in model.features.columns.items() %}
+    {{ name }} {{ column.sql_type }},
     {%- endfor %}
-FROM features.{{ model.features.table }}
-WHERE 1 = 0
+    checksum BIGINT NOT NULL
+)
+DISTKEY (entity_id)

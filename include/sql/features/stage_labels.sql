@@ -1,7 +1,8 @@
-CREATE TEMP TABLE stage_labels AS
-SELECT
-    entity_id,
-    event_time,
-    label
-FROM labels.{{ model.name }}
-WHERE 1 = 0
+-- The columns of the Parquet files, in their order: Redshift matches them by position.
+CREATE TEMP TABLE stage_labels (
+    entity_id VARCHAR(128) NOT NULL,
+    event_time TIMESTAMP NOT NULL,
+    label INTEGER NOT NULL,
+    checksum BIGINT NOT NULL
+)
+DISTKEY (entity_id)

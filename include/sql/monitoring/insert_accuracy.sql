@@ -4,7 +4,12 @@ INSERT INTO monitoring.accuracy (
 )
 WITH periods AS (
     {%- for period in periods() %}
-    {% if not loop.first %}UNION ALL {% endif %}SELECT '{{ period.start }}'::DATE AS period_start, '{{ period.end }}'::DATE AS period_end
+    {%- if not loop.first %}
+    UNION ALL
+    {%- endif %}
+    SELECT
+        '{{ period.start }}'::DATE AS period_start,
+        '{{ period.end }}'::DATE AS period_end
     {%- endfor %}
 ),
 

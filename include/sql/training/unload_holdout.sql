@@ -5,4 +5,5 @@ $$)
 TO 's3://{{ settings.bucket }}/snapshots/{{ model.name }}/{{ run_key() }}/holdout/'
 IAM_ROLE '{{ settings.redshift_role_arn }}'
 FORMAT AS PARQUET
+MANIFEST VERBOSE
 CLEANPATH

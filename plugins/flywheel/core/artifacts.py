@@ -15,7 +15,7 @@ import zipfile
 from functools import lru_cache
 from pathlib import Path
 
-from flywheel.core.contracts import load_contract
+from flywheel.core.contract_files import load_contract
 
 PACKAGE = Path(__file__).resolve().parents[1]
 #: A fixed date in archives, so that the same files always give the same bytes.
@@ -48,19 +48,18 @@ def artifacts_version(include: Path) -> str:
 def build_artifacts(include: Path) -> dict[str, bytes]:
     """All artifacts by their name below ``artifacts/<version>/``.
 
-    The scripts as they are; ``flywheel_core.zip`` for PYTHONPATH; ``scripts/emr/features.zip`` with the feature modules;
+    The scripts as they are; for PYTHONPATH ``flywheel_core.zip``, ``scripts/lake.zip`` (how Spark jobs read and write zones) and
+    ``scripts/emr/features.zip`` with the feature modules;
     ``<script>.tar.gz`` for each folder of ``scripts/sagemaker`` (script mode, ``flywheel.core`` inside); contracts as JSON.
 
     :raises SpecError: a contract is wrong
     """
     files = source_files(include)
     core = {name: path for name, path in files.items() if name.startswith("flywheel/")}
-    features = {
-        name.removeprefix("scripts/emr/"): path for name, path in files.items() if name.startswith("scripts/emr/features/")
-    }
     artifacts = {name: path.read_bytes() for name, path in files.items() if name.startswith("scripts/")}
     artifacts["flywheel_core.zip"] = _zip(core)
-    artifacts["scripts/emr/features.zip"] = _zip(features)
+    artifacts["scripts/lake.zip"] = _zip(_below(files, "scripts/", "lake/"))
+    artifacts["scripts/emr/features.zip"] = _zip(_below(files, "scripts/emr/", "features/"))
     for folder in sorted(path for path in (include / "scripts" / "sagemaker").iterdir() if (path / "train.py").is_file()):
         artifacts[f"{folder.name}.tar.gz"] = _tar({**_python_files(folder, below=folder), **core})
     for name, path in files.items():
@@ -68,6 +67,11 @@ def build_artifacts(include: Path) -> dict[str, bytes]:
             contract = json.dumps(load_contract(path).as_dict(), indent=1)
             artifacts[f"datasets/{path.stem}.json"] = contract.encode()
     return artifacts
+
+
+def _below(files: dict[str, Path], folder: str, package: str) -> dict[str, Path]:
+    """The files of a package, named from the folder that it lies in."""
+    return {name.removeprefix(folder): path for name, path in files.items() if name.startswith(folder + package)}
 
 
 def _zip(files: dict[str, Path]) -> bytes:

@@ -46,8 +46,9 @@ class JobOperator(BaseOperator):
 
     A try that is not the first asks AWS for the jobs of the tries before it. One that runs is joined; one that succeeded is
     taken as it is (its try died before it could tell); one that failed or was stopped is told in the log and in XCom and
-    followed by a new one. A task that a person has cleared runs anew; what its former life left running is stopped first. Names
-    are made so that the create call of a dead try and that of the next ask AWS for the same job (see
+    followed by a new one. What failed for a passing reason (:meth:`pause_before_next`) is followed by another in the same try,
+    without using up a retry. A task that a person has cleared runs anew; what its former life left running is stopped first.
+    Names are made so that the create call of a dead try and that of the next ask AWS for the same job (see
     :func:`flywheel.core.runs.job_name`).
 
     Three ways of waiting: none (``wait_for_completion=False``: the task ends when the job has started), in the worker
@@ -100,6 +101,7 @@ class JobOperator(BaseOperator):
         self.identity: Identity | None = None
         self.failed_jobs: list[dict[str, Any]] = []
         self._prefix: str | None = None
+        self._name = ""
         self._killed = False
 
     # What a subclass says -------------------------------------------------------------------------------------------
@@ -115,6 +117,10 @@ class JobOperator(BaseOperator):
     def result(self, client: Any, identity: Identity, description: Mapping[str, Any]) -> Any:
         """The task's return value, from AWS's last answer."""
         return dict(identity)
+
+    def pause_before_next(self, failure: str) -> float | None:
+        """Seconds after which a job that failed so is followed by another in the same try; None: the try has failed."""
+        return None
 
     # The way of every job -------------------------------------------------------------------------------------------
 
@@ -136,6 +142,11 @@ class JobOperator(BaseOperator):
             name = self._take_up(name)
         if self.failed_jobs:
             ti.xcom_push("failed_jobs", self.failed_jobs)
+        return self._run(context, name)
+
+    def _run(self, context: Context, name: str) -> Any:
+        """Starts the job of this name unless there is one to join, waits a moment, defers if that was not enough."""
+        ti, self._name = context["ti"], name
         if self.identity is None:
             if self._was_killed():
                 raise AirflowException("the task was killed before its job was started")
@@ -159,15 +170,21 @@ class JobOperator(BaseOperator):
                     deadline=self._deadline(ti),
                 ),
                 method_name="execute_complete",
-                kwargs={"identity": self.identity, "failed_jobs": self.failed_jobs, "prefix": self._prefix},
+                kwargs={"identity": self.identity, "failed_jobs": self.failed_jobs, "prefix": self._prefix, "name": name},
             )
         return self.finish(context, description)
 
     def execute_complete(
-        self, context: Context, event: Mapping[str, Any], identity: Identity, failed_jobs: list[dict[str, Any]], prefix: str
+        self,
+        context: Context,
+        event: Mapping[str, Any],
+        identity: Identity,
+        failed_jobs: list[dict[str, Any]],
+        prefix: str,
+        name: str = "",  # a task that was deferred by an older Flywheel has none
     ) -> Any:
         """Asks AWS how the job ended; the trigger only said that it did."""
-        self.identity, self.failed_jobs, self._prefix = identity, failed_jobs, prefix
+        self.identity, self.failed_jobs, self._prefix, self._name = identity, failed_jobs, prefix, name
         return self.finish(context, self._describe(identity), timed_out=event["timed_out"])
 
     def on_kill(self) -> None:
@@ -336,10 +353,14 @@ class JobOperator(BaseOperator):
         assert self.identity is not None
         failure = self.job_kind.failure(description)
         self._show_logs(self.identity, lines=100 if failure else 20)
-        self._strike_off()
         if failure:
             self.failed_jobs.append({"job": self.identity, "reason": failure, "console": self.console_url()})
             context["ti"].xcom_push("failed_jobs", self.failed_jobs)
+            pause = None if timed_out or not self._name else self.pause_before_next(failure)
+            if pause is not None:
+                return self._follow(context, failure, pause)
+        self._strike_off()
+        if failure:
             message = (
                 f"{self.job_kind.title} {self.identity}: {failure}\n"
                 f"Console: {self.console_url()}\nLogs: {self.logs_url() or 'none'}"
@@ -351,6 +372,14 @@ class JobOperator(BaseOperator):
         for asset in self.outlets if self.asset_extra else ():
             context["outlet_events"][asset].extra = dict(self.asset_extra)
         return self.result(self.client, self.identity, description)
+
+    def _follow(self, context: Context, failure: str, pause: float) -> Any:
+        """One more job after one that failed for a passing reason, under the next name, so that a retry finds it too."""
+        self.log.warning("%s %s: %s\nFollowed by another in %.1f s", self.job_kind.title, self.identity, failure, pause)
+        self.identity = None
+        time.sleep(pause)
+        life, number = runs.split_job_name(self._name)
+        return self._run(context, f"{life}-{number + 1}")
 
     def _show_logs(self, identity: Identity, lines: int) -> None:
         """Copies the end of the job's CloudWatch logs into the task's log; a log that cannot be read is no failure of the job."""

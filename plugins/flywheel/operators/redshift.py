@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import random
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flywheel.hooks.jobs import Identity
 from flywheel.operators.job import JobOperator
 from flywheel.settings import settings
+
+#: Errors of a transaction that was rolled back for another's sake: the same statements may well succeed, and AWS says to send
+#: them again (redshift/latest/dg/c_serial_isolation-serializable-isolation-troubleshooting.html).
+ROLLED_BACK = re.compile(r"ERROR:\s*1023\b|Serializable isolation violation|deadlock detected")
+#: How many times they are sent again.
+AGAIN = 5
+#: Mean seconds before the first of these times; each mean is twice the one before. The pauses scatter around them by half, or
+#: the two that were in each other's way would meet again.
+FIRST_PAUSE = 1.0
 
 
 class RedshiftOperator(JobOperator):
@@ -47,6 +58,10 @@ class RedshiftStatementsOperator(RedshiftOperator):
     All of them take effect or none. Instead of the provider's RedshiftDataOperator, which sends no client token and is not
     durable when deferred (apache/airflow #69530).
 
+    A batch that Redshift rolled back because of another transaction (error 1023, deadlock) is sent again :data:`AGAIN` times in
+    the same try: the other one is mostly gone in seconds, where a retry of the task waits half a minute, uses up one of the few
+    that are there for real failures, and has to be configured for each task.
+
     :param sql: files below ``include/sql``, one statement each, or statements (templated)
     Returns ``{"Id", "rows": [rows that each statement returned or touched, -1 where AWS does not say]}``.
     """
@@ -58,6 +73,13 @@ class RedshiftStatementsOperator(RedshiftOperator):
     def start(self, client: Any, name: str) -> Identity:
         """Sends the batch."""
         return {"Id": client.batch_execute_statement(Sqls=self.sql, **self.target(name))["Id"]}
+
+    def pause_before_next(self, failure: str) -> float | None:
+        """A growing pause, as long as Redshift has not rolled the batch back too often."""
+        times = sum(bool(ROLLED_BACK.search(job["reason"])) for job in self.failed_jobs)
+        if not ROLLED_BACK.search(failure) or times > AGAIN:
+            return None
+        return FIRST_PAUSE * 2 ** (times - 1) * random.uniform(0.5, 1.5)
 
     def result(self, client: Any, identity: Identity, description: Mapping[str, Any]) -> Any:
         """The identity and the row counts."""

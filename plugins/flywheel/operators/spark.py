@@ -45,7 +45,7 @@ class GlueScriptOperator(JobOperator):
         artifacts = settings().artifacts
         arguments = {
             "--scriptLocation": f"{artifacts}/scripts/glue/{self.script}",
-            "--extra-py-files": f"{artifacts}/flywheel_core.zip",
+            "--extra-py-files": f"{artifacts}/flywheel_core.zip,{artifacts}/scripts/lake.zip",
             "--flywheel_run_name": name,
             **{f"--{key}": value for key, value in self.arguments.items()},
         }

@@ -17,7 +17,8 @@ import boto3
 import pyarrow.parquet as pq
 import pytest
 
-from flywheel.core.contracts import check_schema, load_contracts
+from flywheel.core.contract_files import load_contracts
+from flywheel.core.delivery_checks import check_schema
 from laptop.landing import deliveries, land, main, parquet_bytes
 
 INCLUDE = Path(__file__).resolve().parents[3] / "include"
@@ -94,7 +95,8 @@ def test_every_file_keeps_its_contract():
     for dataset, day, rows in delivered:
         schema = pq.read_schema(io.BytesIO(parquet_bytes(rows)))
         types = {field.name: spark_types[str(field.type)] for field in schema}
-        assert check_schema(contracts[dataset], types, partition=str(day), file="") == []
+        schema = check_schema(contracts[dataset], types, day=day, file="")
+        assert (schema.breaches, schema.notes) == ([], [])
         assert not rows[list(contracts[dataset].key)].isna().any(axis=None)
         assert not rows.duplicated(list(contracts[dataset].key)).any()
 

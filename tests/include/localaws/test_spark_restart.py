@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LocalAwsProcess
+from aws_process import LocalAwsProcess
 from job_helpers import put_script, wait_for
 
 ROLE = "arn:aws:iam::123456789012:role/any"

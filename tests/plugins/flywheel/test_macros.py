@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flywheel.core.contracts import load_contracts
+from flywheel.core.contract_files import load_contracts
 from flywheel.core.errors import WindowError
 from flywheel.core.specs import load_model_spec
 from flywheel.macros import delivery_names, template_names
@@ -77,6 +77,16 @@ def test_monitoring_measures_the_weeks_that_ended_and_judges_the_trailing_window
     ]  # fmt: skip
     monday = context("2013-04-08", "2013-04-08")
     assert [p["start"] for p in names["periods"](monday)] == ["2013-04-01", "2013-03-11"], "Sunday's labels came on Monday"
+
+
+def test_a_mapped_task_knows_its_chunk_and_what_was_written_for_it() -> None:
+    planned = [{"start": "2013-01-01", "end": "2013-01-31"}, {"start": "2013-02-01", "end": "2013-02-03"}]
+    ti = SimpleNamespace(xcom_pull=lambda task_ids: {"plan_chunks": planned}[task_ids], map_index=1)
+    names, run = template_names(MODEL), context(ti=ti)
+    assert names["chunk"](run).as_dict() == planned[1]
+    folder = f"s3://flywheel-tests/labels/flight_delay/v1/_manifests/{names['run_key'](run)}"
+    assert names["manifest"](run, "labels") == f"{folder}/2013-02-01_2013-02-03.json"
+    assert names["expected"](run, "labels") == f"{folder}/2013-02-01_2013-02-03.csv"
 
 
 def test_a_run_that_resolved_its_days_keeps_them() -> None:

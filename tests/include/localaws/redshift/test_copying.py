@@ -27,12 +27,12 @@ def t(api, request):
     return api
 
 
-def rows_file(ids=("a", "b"), n=None, at=None, price=None) -> bytes:
+def rows_file(ids=("a", "b"), n=None, at=None, price=None, ok=None) -> bytes:
     return parquet(
         id=pa.array(ids),
         n=pa.array([1, None]) if n is None else n,
         at=pa.array([1357016400000000, None], pa.timestamp("us")) if at is None else at,
-        ok=pa.array([True, False]),
+        ok=pa.array([True, False]) if ok is None else ok,
         price=pa.array([Decimal("125.00"), None], pa.decimal128(6, 2)) if price is None else price,
     )
 
@@ -65,6 +65,26 @@ def test_parquet_with_a_list_of_columns_and_a_manifest(t):
     missing = {"url": f"s3://redshift-tests/{t.prefix}/gone.parquet", "mandatory": True, "meta": {"content_length": 1}}
     t.put(f"{t.prefix}.manifest", json.dumps({"entries": [missing]}))
     assert "Problem reading manifest file" in t.error(load(t, f"{t.prefix}.manifest", "parquet manifest", "(n, id)"))
+
+
+def test_a_manifest_that_names_no_file_that_is_there_is_an_error(t):
+    gone = {"url": f"s3://redshift-tests/{t.prefix}/gone.parquet", "mandatory": False, "meta": {"content_length": 1}}
+    for entries in ([], [gone]):
+        t.put(f"{t.prefix}.manifest", json.dumps({"entries": entries}))
+        assert f"names no file that is there: {len(entries)} entries" in t.error(
+            load(t, f"{t.prefix}.manifest", "parquet manifest")
+        )
+
+
+def test_a_file_without_rows_loads_nothing(t):
+    empty = rows_file(ids=pa.array([], pa.string()), n=pa.array([], pa.int32()), at=pa.array([], pa.timestamp("us")),
+                      price=pa.array([], pa.decimal128(6, 2)), ok=pa.array([], pa.bool_()))  # fmt: skip
+    entry = {"url": f"s3://redshift-tests/{t.prefix}/f.parquet", "mandatory": True, "meta": {"content_length": len(empty)}}
+    t.put(f"{t.prefix}/f.parquet", empty)
+    t.put(f"{t.prefix}.manifest", json.dumps({"entries": [entry]}))
+    assert t.run(load(t, f"{t.prefix}.manifest", "parquet manifest"))["ResultRows"] == 0
+    t.put(f"{t.prefix}.csv", b"")
+    assert t.run(load(t, f"{t.prefix}.csv", "csv"))["ResultRows"] == 0
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,36 @@ def test_a_conflict_is_error_1023(pair):
         second("update t set x = 3")
 
 
+def test_two_that_each_read_what_the_other_writes_are_error_1023(pair):
+    """The example of Redshift's guide: in no order would both selects have missed the other's row."""
+    first, second = pair
+    first("create table u (x int)")
+    for session in pair:
+        session("begin")
+    first("select * from t")
+    first("insert into u values (1)")
+    second("select * from u")
+    second("insert into t values (1)")
+    first("commit")
+    with pytest.raises(RedshiftError, match=r"1023\n.*Serializable isolation violation on table - \w+\.u"):
+        second("commit")
+    assert second("select count(*) from t") == [(1,)], "rolled back"
+
+
+def test_two_that_only_add_rows_or_read_elsewhere_can_be_put_into_an_order(pair):
+    first, second = pair
+    first("create table u (x int)")
+    for session in pair:
+        session("begin")
+    first("select * from t")
+    first("insert into u select x from t")
+    second("create temp table u2 as select 1 as x")
+    second("insert into t select x from u2")
+    second("commit")
+    first("commit")
+    assert (first("select count(*) from u"), first("select count(*) from t")) == ([(1,)], [(2,)])
+
+
 def test_temporary_tables_are_the_sessions_own(pair):
     first, second = pair
     first("create temp table t as select 7 as x")

@@ -27,7 +27,7 @@ def test_parameters_take_the_type_of_where_they_stand(t):
 @pytest.mark.parametrize(
     ("statement", "parameters", "message"),
     [
-        ("select id from t where id = :id", {"id": "abc"}, 'invalid input syntax for type integer: "abc"'),
+        ("select id from t where id = :id", {"id": "abc"}, 'invalid input syntax for integer: "abc"'),
         ("select :n::int", {"n": "2.5"}, 'invalid input syntax for integer: "2.5"'),
         ("select id from t where id = :id", {}, "no value specified for parameter :id"),
         ("select id + :n from t", {"n": "1"}, "add an explicit cast"),

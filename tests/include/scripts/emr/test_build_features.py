@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from build_features import FeatureError, main
+from lake.partitions import Partitions
 
+from flywheel.core.commits import Report, report_key
 from laptop.landing import deliveries
 
 pytestmark = pytest.mark.slow
@@ -23,13 +25,11 @@ FEATURES, LABELS = "features/flight_delay/v1", "labels/flight_delay/v1"
 
 
 @pytest.fixture(scope="module")
-def processed(tmp_path_factory) -> Path:
+def processed(tmp_path_factory, zone) -> Path:
     """The zones with 1 to 3 January processed; arrivals known up to the 2nd."""
     root = tmp_path_factory.mktemp("zones")
     for dataset, day, rows in deliveries(date(2013, 1, 1), date(2013, 1, 3), date(2013, 1, 3)):
-        folder = root / "processed" / dataset / f"ds={day}"
-        folder.mkdir(parents=True)
-        rows.to_parquet(folder / "part-0.parquet", index=False)
+        zone(root, f"processed/{dataset}").put(day, rows)
     return root
 
 
@@ -57,67 +57,126 @@ def build(root: Path, start: str, end: str, **changes: str) -> None:
     main([word for pair in arguments.items() for word in pair])
 
 
-def days(root: Path, zone: str) -> list[str]:
-    return sorted(folder.name for folder in (root / zone).glob("ds=*"))
+def manifest(root: Path, zone: str, days: str, run_key: str = "run-1") -> tuple[list[dict], str]:
+    """What COPY is to read, and what has to be there afterwards."""
+    folder = root / zone / "_manifests" / run_key
+    return json.loads((folder / f"{days}.json").read_text())["entries"], (folder / f"{days}.csv").read_text()
 
 
-def manifest(root: Path, zone: str, run_key: str = "run-1") -> list[dict]:
-    return json.loads((root / zone / "_manifests" / f"{run_key}.json").read_text())["entries"]
-
-
-def test_it_writes_days_in_the_order_of_the_spec_with_manifests(spark, zones):
+def test_it_commits_days_in_the_order_of_the_spec_with_manifests(spark, zones, zone):
     build(zones, "2013-01-01", "2013-01-02")
-    assert days(zones, FEATURES) == ["ds=2013-01-01", "ds=2013-01-02"]
-    assert days(zones, LABELS) == ["ds=2013-01-01"]
+    commits = zone(zones, FEATURES).commits()
+    assert list(commits) == ["ds=2013-01-01", "ds=2013-01-02"]
+    assert list(zone(zones, LABELS).commits()) == ["ds=2013-01-01"]
+    assert commits["ds=2013-01-02"].sources == {
+        "processed/flights/ds=2013-01-01": "w1",
+        "processed/flights/ds=2013-01-02": "w1",
+        "processed/weather/ds=2013-01-01": "w1",
+        "processed/weather/ds=2013-01-02": "w1",
+        "processed/planes/ds=2013-01-01": "w1",
+    }
+    report = Report.from_json((zones / report_key("run-1", "features", date(2013, 1, 1), date(2013, 1, 2))).read_text())
+    assert report.written == {FEATURES: (date(2013, 1, 1), date(2013, 1, 2)), LABELS: (date(2013, 1, 1),)}
 
-    entries = manifest(zones, FEATURES)
+    entries, _ = manifest(zones, FEATURES, "2013-01-01_2013-01-02")
     assert len(entries) == 2
     for entry in entries:
         path = Path(entry["url"].removeprefix("file://"))
         assert entry["mandatory"] and entry["meta"]["content_length"] == path.stat().st_size
         schema = pq.read_schema(path)
-        assert schema.names == ["entity_id", "event_time", *SPEC["columns"]]
+        assert schema.names == ["entity_id", "event_time", *SPEC["columns"], "checksum"]
         assert str(schema.field("event_time").type) == "timestamp[us]"  # without a zone: Redshift's and DuckDB's TIMESTAMP
         assert {str(schema.field(name).type) for name in ("carrier", "origin")} == {"string"}
         assert {str(schema.field(name).type) for name in ("sched_minute", "n_sched_hour")} == {"int32"}
-    (entry,) = manifest(zones, LABELS)
+    (entry,), _ = manifest(zones, LABELS, "2013-01-01_2013-01-02")
     labels = pq.ParquetFile(entry["url"].removeprefix("file://")).read().to_pandas()
-    assert list(labels.columns) == ["entity_id", "event_time", "label"] and str(labels["label"].dtype) == "int32"
-    features = pd.read_parquet(zones / FEATURES / "ds=2013-01-01")
+    assert list(labels.columns) == ["entity_id", "event_time", "label", "checksum"] and str(labels["label"].dtype) == "int32"
+    features = zone(zones, FEATURES).rows("entity_id")["ds=2013-01-01"]
     assert features["entity_id"].is_unique and set(labels["entity_id"]) <= set(features["entity_id"])
     assert (features["event_time"].dt.date == date(2013, 1, 1)).all()
 
 
-def test_a_day_written_again_replaces_itself_and_no_other(spark, zones):
+def test_what_has_to_be_in_the_table_is_told_by_day(spark, zones, zone):
+    build(zones, "2013-01-01", "2013-01-02")
+    _, told = manifest(zones, FEATURES, "2013-01-01_2013-01-02")
+    rows = zone(zones, FEATURES).rows("entity_id")
+    assert told == "".join(
+        f"2013-01-0{day},{len(frame)},{sum(map(int, frame['checksum']))}\n" for day, frame in enumerate(rows.values(), 1)
+    )
+
+
+def test_a_day_written_again_replaces_itself_and_no_other(spark, zones, zone):
     build(zones, "2013-01-01", "2013-01-03")
-    kept = next((zones / FEATURES / "ds=2013-01-01").glob("*.parquet"))
-    first = pd.read_parquet(zones / FEATURES / "ds=2013-01-03").sort_values("entity_id", ignore_index=True)
+    features = zone(zones, FEATURES)
+    before, first = features.commits(), features.rows("entity_id")
     build(zones, "2013-01-03", "2013-01-03", run_key="run-2")
-    assert kept.exists() and len(list((zones / FEATURES / "ds=2013-01-03").glob("*.parquet"))) == 1
-    again = pd.read_parquet(zones / FEATURES / "ds=2013-01-03").sort_values("entity_id", ignore_index=True)
-    pd.testing.assert_frame_equal(first, again)
-    assert len(manifest(zones, FEATURES, "run-2")) == 1 and days(zones, LABELS) == ["ds=2013-01-01", "ds=2013-01-02"]
+    after, again = features.commits(), features.rows("entity_id")
+    assert [name for name in before if before[name] != after[name]] == ["ds=2013-01-03"]
+    for name, frame in first.items():
+        pd.testing.assert_frame_equal(frame, again[name])
+    entries, _ = manifest(zones, FEATURES, "2013-01-03_2013-01-03", "run-2")
+    assert len(entries) == 1 and list(zone(zones, LABELS).commits()) == ["ds=2013-01-01", "ds=2013-01-02"]
 
 
-def test_before_any_label_is_known_there_is_an_empty_manifest(spark, zones):
+def test_each_day_takes_the_snapshot_that_was_there_on_it_whatever_the_window(spark, zones, zone):
+    planes = zone(zones, "processed/planes")
+    newer = planes.rows("tailnum")["ds=2013-01-01"].assign(seats=1).astype({"seats": "Int32"})
+    planes.put(date(2013, 1, 3), newer, "w2")
+    build(zones, "2013-01-01", "2013-01-03")
+    seats = {name: set(frame["seats"].dropna()) for name, frame in zone(zones, FEATURES).rows("entity_id").items()}
+    assert len(seats["ds=2013-01-02"]) > 5 and seats["ds=2013-01-03"] == {1.0}
+
+
+def test_inputs_that_are_replaced_meanwhile_are_read_again(spark, zones, zone, monkeypatch):
+    flights = zone(zones, "processed/flights")
+    corrected = flights.rows("time_hour", "carrier", "flight")["ds=2013-01-02"].head(100)
+    commit = Partitions.commit
+
+    def replaced_just_before(partitions: Partitions, commits: list) -> None:
+        if partitions.zone == FEATURES and commits[0].ds == date(2013, 1, 1):
+            flights.put(date(2013, 1, 2), corrected, "w2")
+        commit(partitions, commits)
+
+    monkeypatch.setattr(Partitions, "commit", replaced_just_before)
+    build(zones, "2013-01-01", "2013-01-03")
+    commits = zone(zones, FEATURES).commits()
+    assert commits["ds=2013-01-02"].rows == 100
+    assert commits["ds=2013-01-01"].write != commits["ds=2013-01-02"].write == commits["ds=2013-01-03"].write
+    assert "2013-01-02,100," in manifest(zones, FEATURES, "2013-01-01_2013-01-03")[1]
+
+
+def test_before_any_label_is_known_the_manifest_names_a_file_without_rows(spark, zones, zone):
     build(zones, "2013-01-01", "2013-01-01")
-    assert manifest(zones, LABELS) == [] and days(zones, LABELS) == []
+    (entry,), told = manifest(zones, LABELS, "2013-01-01_2013-01-01")
+    empty = pq.read_table(entry["url"].removeprefix("file://"))
+    assert empty.column_names == ["entity_id", "event_time", "label", "checksum"] and len(empty) == 0
+    assert told == "" and zone(zones, LABELS).commits() == {}
+
+
+def lose(root: Path, dataset: str, day: str = "*") -> None:
+    for path in (root / "processed" / dataset / "_commits").glob(f"ds={day}.json"):
+        path.unlink()
 
 
 @pytest.mark.parametrize(
-    ("lost", "expected"),
+    ("dataset", "day", "expected"),
     [
         (
-            "weather/ds=2013-01-02",
-            "dataset weather: expected processed/weather/ds=... for each day from 2013-01-01 to 2013-01-03",
+            "weather",
+            "2013-01-02",
+            "weather: expected a partition for each day from 2013-01-01 to 2013-01-02, found none for 2013",
         ),
-        ("flights/ds=2013-01-03", "found none for 2013-01-03"),
-        ("flights", "dataset flights: expected processed/flights/ds=... for each day"),
-        ("planes", "dataset planes: expected a snapshot processed/planes/ds=... of 2013-01-01 or before, found none"),
+        (
+            "flights",
+            "2013-01-03",
+            "flights: expected a partition for each day from 2013-01-02 to 2013-01-03, found none for 2013",
+        ),
+        ("flights", "*", "dataset flights: expected a partition for each day from 2013-01-01"),
+        ("planes", "*", "dataset planes: expected a snapshot of 2013-01-01 or before, found none"),
     ],
 )
-def test_missing_inputs_are_named_before_anything_is_written(spark, zones, lost, expected):
-    shutil.rmtree(zones / "processed" / lost)
+def test_missing_inputs_are_named_before_anything_is_written(spark, zones, dataset, day, expected):
+    lose(zones, dataset, day)
     with pytest.raises(FeatureError) as raised:
         build(zones, "2013-01-01", "2013-01-03")
     assert expected in str(raised.value)
@@ -125,7 +184,7 @@ def test_missing_inputs_are_named_before_anything_is_written(spark, zones, lost,
 
 
 def test_the_lookback_must_be_there_once_the_dataset_has_begun(spark, zones):
-    shutil.rmtree(zones / "processed/flights/ds=2013-01-02")
+    lose(zones, "flights", "2013-01-02")
     with pytest.raises(FeatureError, match="found none for 2013-01-02"):
         build(zones, "2013-01-03", "2013-01-03")
 

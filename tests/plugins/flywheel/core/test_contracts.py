@@ -1,12 +1,15 @@
 """Contracts: the delivered ones are right, and each mistake in one is named with file, key, expected and found."""
 
 import json
+import re
+from dataclasses import fields
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from flywheel.core.contracts import check_schema, load_contract, load_contracts, parse_contract
+from flywheel.core.contract_files import load_contract, load_contracts, parse_contract
+from flywheel.core.contracts import Column, Contract, Volume
 from flywheel.core.errors import SpecError
 
 DATASETS = Path(__file__).parents[4] / "include" / "datasets"
@@ -23,6 +26,12 @@ def contract(**changes):
         "columns": [{"name": "id", "type": "string"}, {"name": "miles", "type": "double", "nullable": True, "min": 0}],
     }
     return {key: value for key, value in (content | changes).items() if value != "left out"}
+
+
+def miles(**changes):
+    """The change of a contract that gives its column ``miles`` other promises."""
+    column = {"name": "miles", "type": "double", "nullable": True, "min": 0} | changes
+    return {"columns": [{"name": "id", "type": "string"}, column]}
 
 
 def test_the_projects_contracts_load_and_survive_json():
@@ -64,7 +73,7 @@ def test_days_after_the_last_partition_are_not_expected():
         ({"cadence": "once", "lag_days": 1}, "lag_days", "cadence once"),
         ({"first_partition": "yesterday"}, "first_partition", "YYYY-MM-DD"),
         ({"name": "My Trips"}, "name", "lower-case"),
-        ({"delivered_with": 3}, "delivered_with", "dataset's name"),
+        ({"delivered_with": 3}, "delivered_with", "lower-case"),
         ({"owner": ""}, "owner", "a text"),
         ({"key": []}, "key", "identify a row"),
         ({"key": ["nope"]}, "key", "columns of this contract"),
@@ -81,6 +90,34 @@ def test_days_after_the_last_partition_are_not_expected():
         ({"columns": [{"name": "id", "type": "int", "allowed": ["a"]}]}, "columns[0] (id).allowed", "no list"),
         ({"columns": [{"name": "id", "type": "string", "allowed": [1]}]}, "columns[0] (id).allowed", "a list of texts"),
         ({"columns": [{"name": "id", "type": "string", "nullable": "yes"}]}, "columns[0] (id).nullable", "true or false"),
+        ({"columns": [{"name": "ds", "type": "date"}]}, "columns[0].name", "day of the partition"),
+        ({"columns": "id"}, "columns", "a list of columns"),
+        ({"key": None}, "key", "identify a row"),
+        ({"last_partition": "2012-12-31"}, "last_partition", "first_partition (2013-01-01) or later"),
+        ({"chunk_days": 0}, "chunk_days", "a whole number of days, 1 or more"),
+        ({"chunk_day": 7}, "chunk_day", "did you mean 'chunk_days'"),
+        ({"corrected_within_days": 1.5}, "corrected_within_days", "a whole number of days, 0 or more"),
+        ({"volume": 0.5}, "volume", "null for any number of rows"),
+        ({"volume": {"tolerance": 0}}, "volume.tolerance", "more than 0"),
+        ({"volume": {"min_week": 2}}, "volume.min_week", "did you mean 'min_weeks'"),
+        ({"volume": {"weeks": 2}}, "volume.min_weeks", "at most weeks (2)"),
+        ({"cadence": "once", "volume": {}}, "volume", "cadence once"),
+        (miles(tolerance=1), "columns[1] (miles).tolerance", "less than 1"),
+        (miles(tolerance=-0.1), "columns[1] (miles).tolerance", "0 or more"),
+        (miles(min=None, tolerance=0.1), "columns[1] (miles).tolerance", "a promise that rows could break"),
+        (miles(max=float("inf")), "columns[1] (miles).max", "a number"),
+        (miles(owner=""), "columns[1] (miles).owner", "a text"),
+        (miles(since="soon"), "columns[1] (miles).since", "YYYY-MM-DD"),
+        (miles(deprecated_on="2013-03-01", notice_days=13), "columns[1] (miles).notice_days", "14 or more"),
+        (miles(notice_days=21), "columns[1] (miles).notice_days", "deprecated_on beside it"),
+        (miles(since="2013-03-02", deprecated_on="2013-03-01"), "columns[1] (miles).deprecated_on", "since (2013-03-02)"),
+        ({"columns": [{"name": "id", "type": "string", "tolerance": 0.1}]}, "columns[0] (id).tolerance", "no such key"),
+        ({"columns": [{"name": "id", "type": "string", "since": "2013-02-01"}]}, "columns[0] (id).since", "no such key"),
+        (
+            {"columns": [{"name": "id", "type": "string", "deprecated_on": "2013-02-01"}]},
+            "columns[0] (id).deprecated_on",
+            "no such key",
+        ),
     ],
 )
 def test_a_wrong_contract_names_file_key_expected_and_found(changes, key, expected):
@@ -109,16 +146,48 @@ def test_delivered_with_must_name_a_dataset_of_its_own(tmp_path):
         load_contracts(tmp_path)
 
 
-def test_schema_violations_say_where_and_what():
-    promised = parse_contract(contract(), "trips.yaml")
-    assert check_schema(promised, {"id": "string", "miles": "float", "more": "int"}, partition="ds=1", file="f") == []
-    broken = check_schema(promised, {"id": "bigint", "mile": "double"}, partition="ds=2013-01-02", file="trips.parquet")
-    assert [str(violation) for violation in broken] == [
-        "dataset trips, partition ds=2013-01-02, file trips.parquet, column id: expected type string, found type bigint",
-        "dataset trips, partition ds=2013-01-02, file trips.parquet, column miles: expected a column of type double, "
-        "found no such column (but 'mile')",
-    ]
-    optional = parse_contract(
-        contract(columns=[{"name": "id", "type": "string"}, {"name": "x", "type": "int", "required": False}]), "t"
+def test_what_is_left_out_of_a_contract_has_its_default():
+    plain = parse_contract(contract(), "trips.yaml")
+    assert (plain.chunk_days, plain.corrected_within_days, plain.volume) == (31, 7, Volume(0.5, 8, 3))
+    assert parse_contract(contract(volume=None), "t").volume is None
+    assert parse_contract(contract(volume={"weeks": 4}), "t").volume == Volume(0.5, 4, 3)
+    assert parse_contract(contract(cadence="once"), "t").volume is None
+
+
+def test_a_column_is_its_datasets_owners_unless_it_says_whose():
+    promised = parse_contract(contract(**miles(owner="surveyors")), "trips.yaml")
+    assert {column.name: column.owner for column in promised.columns} == {"id": "o", "miles": "surveyors"}
+
+
+def test_a_column_that_leaves_may_be_gone_after_its_notice():
+    promised = parse_contract(contract(**miles(deprecated_on="2013-03-01", notice_days=21)), "t").column("miles")
+    assert promised.removed_on == date(2013, 3, 22)
+    assert parse_contract(contract(**miles(deprecated_on="2013-03-01")), "t").column("miles").removed_on == date(2013, 3, 15)
+    assert parse_contract(contract(), "t").column("miles").removed_on is None
+
+
+def test_every_promise_survives_json():
+    promised = parse_contract(
+        contract(
+            volume={"tolerance": 0.2, "weeks": 4, "min_weeks": 2},
+            chunk_days=7,
+            corrected_within_days=0,
+            **miles(max=9, tolerance=0.01, owner="x", since="2013-02-01", deprecated_on="2013-03-01", notice_days=30),
+        ),
+        "trips.yaml",
     )
-    assert check_schema(optional, {"id": "string"}, partition="p", file="f") == []
+    for one in (promised, parse_contract(contract(volume=None), "t"), parse_contract(contract(cadence="once"), "t")):
+        assert parse_contract(json.loads(json.dumps(one.as_dict())), "again") == one
+
+
+def test_a_contracts_version_changes_with_anything_in_it():
+    plain = parse_contract(contract(), "trips.yaml")
+    assert re.fullmatch("[0-9a-f]{12}", plain.version)
+    assert plain.version == parse_contract(plain.as_dict(), "again").version
+    changes = [{"lag_days": 1}, {"volume": None}, {"chunk_days": 30}, miles(min=1), miles(tolerance=0.1), miles(meaning="m")]
+    assert len({plain.version, *(parse_contract(contract(**change), "t").version for change in changes)}) == len(changes) + 1
+
+
+def test_each_key_of_a_contract_is_described_for_editors():
+    for kind in (Contract, Column, Volume):
+        assert all(f":param {field.name}: " in kind.__doc__ for field in fields(kind))

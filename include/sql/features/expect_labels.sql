@@ -1,0 +1,7 @@
+-- What the job that wrote the files has committed for each of its days.
+CREATE TEMP TABLE expected_labels (
+    ds DATE NOT NULL,
+    row_count BIGINT NOT NULL,
+    checksum DECIMAL(38, 0)
+)
+DISTSTYLE ALL

@@ -1,0 +1,10 @@
+-- What became of each entity, once it is known. Keys and encodings as of the features.
+CREATE TABLE IF NOT EXISTS labels.{{ model.name }} (
+    entity_id VARCHAR(128) NOT NULL ENCODE ZSTD,
+    event_time TIMESTAMP NOT NULL ENCODE AZ64,
+    ds DATE NOT NULL ENCODE RAW,
+    label INTEGER NOT NULL ENCODE AZ64,
+    checksum BIGINT NOT NULL ENCODE RAW
+)
+DISTKEY (entity_id)
+SORTKEY (ds)

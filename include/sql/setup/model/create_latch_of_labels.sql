@@ -1,0 +1,5 @@
+-- Holds no rows: who writes the labels locks it first (see features/lock_tables.sql).
+CREATE TABLE IF NOT EXISTS latches.labels_{{ model.name }} (
+    held BOOLEAN
+)
+DISTSTYLE ALL

