@@ -1,24 +1,26 @@
 """# Load features
 
-Computes a model's features from the processed partitions and loads them into Redshift, in chunks of days: one Spark job and one
-transaction each.
+Computes a feature group from the processed partitions and loads it into Redshift, in chunks of days: one Spark job and one
+transaction each. Each version of the group goes its own way (`v1.…`, `v2.…`): one that fails holds back no other.
 
 | | |
 |---|---|
 | Runs | when the source's processed partitions are there (asset), or by hand with `start` and `end` |
 | Reads | `processed/<dataset>` on S3 |
 | Writes | `features/<group>/v<N>`, `labels/<group>/v<N>` on S3, and their tables in the Data Catalog |
-| Loads | `features.<group>_v<N>`, `labels.<model>` in Redshift |
+| Loads | `features.<group>_v<N>`, `labels.<group>_v<N>` in Redshift |
 | Run again | takes days that are not built and loaded, or whose inputs have changed since; `overwrite` takes all days |
 | On failure | Redshift keeps what it had of the chunk. Read the task's last log lines, mend, clear the failed chunk alone |
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from airflow.sdk import DAG, TriggerRule, chain, dag, task_group
 
-from flywheel.core.specs import ModelSpec
-from flywheel.defaults import Stage, chunk_params, contracts_by_name, features_asset, model_specs, of_model, processed_asset
+from flywheel.core.features import Features
+from flywheel.defaults import contracts_by_name, feature_groups, features_asset, of_group, processed_asset
 from flywheel.macros import CHUNK
 from flywheel.operators.chunks import PlanFeaturesOperator
 from flywheel.operators.days import ResolveDaysOperator
@@ -27,25 +29,17 @@ from flywheel.operators.redshift import RedshiftStatementsOperator
 from flywheel.operators.spark import EmrServerlessSparkOperator
 
 
-def load_features_dag(model: ModelSpec) -> DAG:
-    """The DAG that computes and loads the features of one model."""
-    group = f"{model.features.group}/v{model.features.version}"
+def load_features_dag(group: str, versions: Mapping[int, Features]) -> DAG:
+    """The DAG that computes and loads all versions of one feature group."""
     contracts = contracts_by_name()
+    newest = versions[max(versions)]
 
-    @dag(
-        f"load_features_{model.name}",
-        schedule=[processed_asset(model.source)],
-        doc_md=__doc__,
-        **of_model(model, Stage.FEATURES) | {"params": chunk_params()},
-    )
-    def load_features() -> None:
-        resolve_days = ResolveDaysOperator(task_id="resolve_days", source=processed_asset(model.source))
-
+    def load_version(definition: Features) -> None:
+        """The tasks of one version, whose templates know it as ``{{ features() }}``."""
         plan_chunks = PlanFeaturesOperator(
             task_id="plan_chunks",
-            model=model,
-            datasets={name: contracts[name] for name in {*model.features.inputs, *model.features.label_inputs}},
-            chunk_days=contracts[model.source].chunk_days,
+            definition=definition,
+            datasets={name: contracts[name] for name in {*definition.inputs, *definition.label_inputs}},
             sql="features/select_loaded.sql",
             first_day="{{ window().start }}",
             last_day="{{ window().end }}",
@@ -56,19 +50,19 @@ def load_features_dag(model: ModelSpec) -> DAG:
             """The tasks take their days from ``{{ chunk() }}``."""
 
             build_features = EmrServerlessSparkOperator(
-                task_id="build_features",
+                task_id=f"v{definition.version}.build_features",
                 script="build_features.py",
                 py_files=["lake.zip", "emr/features.zip"],
                 arguments=[
                     "--zones-root", "s3://{{ settings.bucket }}",
-                    "--group", model.features.group,
-                    "--version", str(model.features.version),
-                    "--module", model.features.module,
-                    "--inputs", ",".join(model.features.inputs),
-                    "--label-inputs", ",".join(model.features.label_inputs),
-                    "--columns", ",".join(f"{name}:{column.type}" for name, column in model.features.columns.items()),
-                    "--lookback-days", str(model.features.lookback_days),
-                    "--label-lag-days", str(model.label.lag_days),
+                    "--group", definition.group,
+                    "--version", str(definition.version),
+                    "--module", definition.module,
+                    "--inputs", ",".join(definition.inputs),
+                    "--label-inputs", ",".join(definition.label_inputs),
+                    "--columns", ",".join(f"{name}:{column.type}" for name, column in definition.columns.items()),
+                    "--lookback-days", str(definition.lookback_days),
+                    "--label-lag-days", str(definition.label.lag_days),
                     "--start", "{{ chunk().start }}",
                     "--end", "{{ chunk().end }}",
                     "--run-key", "{{ run_key() }}",
@@ -78,7 +72,7 @@ def load_features_dag(model: ModelSpec) -> DAG:
             )  # fmt: skip
 
             load_redshift = RedshiftStatementsOperator(
-                task_id="load_redshift",
+                task_id=f"v{definition.version}.load_redshift",
                 sql=[
                     "features/lock_tables.sql",
                     "features/stage_features.sql",
@@ -105,16 +99,34 @@ def load_features_dag(model: ModelSpec) -> DAG:
 
         publish_partitions = PublishPartitionsOperator(
             task_id="publish_partitions",
-            job="features",
-            zones=[PublishedZone(f"features/{group}"), PublishedZone(f"labels/{group}", model.label.lag_days)],
-            outlets=[features_asset(model)],
+            job=f"features-{definition.group}-v{definition.version}",
+            zones=[
+                PublishedZone(f"features/{definition.zone}"),
+                PublishedZone(f"labels/{definition.zone}", definition.label.lag_days),
+            ],
+            outlets=[features_asset(definition)],
             trigger_rule=TriggerRule.NONE_FAILED,
         )
 
-        chain(resolve_days, plan_chunks, chunk.expand(days=plan_chunks.output), publish_partitions)
+        chain(plan_chunks, chunk.expand(days=plan_chunks.output), publish_partitions)
+
+    @dag(
+        f"load_features_{group}",
+        schedule=[processed_asset(newest.source)],
+        doc_md=__doc__,
+        **of_group(versions),
+    )
+    def load_features() -> None:
+        resolve_days = ResolveDaysOperator(task_id="resolve_days", sources=[processed_asset(newest.source)])
+
+        for version, definition in versions.items():
+            in_version = task_group(
+                group_id=f"v{version}", tooltip=definition.description, default_args={"owner": definition.owner}
+            )
+            chain(resolve_days, in_version(load_version)(definition))
 
     return load_features()
 
 
-for model in model_specs():
-    globals()[f"load_features_{model.name}"] = load_features_dag(model)
+for group, versions in feature_groups().items():
+    globals()[f"load_features_{group}"] = load_features_dag(group, versions)

@@ -6,7 +6,7 @@ whether either is in breach, raises the alarm and starts the training DAG.
 | | |
 |---|---|
 | Runs | when predictions are published (asset) or by the clock, as the spec says; by hand with `start` and `end` |
-| Reads | `features.*`, `predictions.*`, `labels.*` in Redshift, the champion's profile on S3 |
+| Reads | `predictions.*`, `features.*` and `labels.*` of the champion's version in Redshift; its profile on S3 |
 | Writes | `monitoring.feature_drift`, `monitoring.accuracy`; a message to the alerts topic; a run of `train_<model>` |
 | Run again | replaces the same periods; a retraining that was already started for them is not started twice |
 | On failure | a failed sensor means *cannot tell* (no profile, too few labels): read its log; nothing is retrained on a guess |
@@ -42,13 +42,14 @@ def monitor_dag(model: ModelSpec) -> DAG:
         **of_model(model, Stage.MONITOR),
     )
     def monitor() -> None:
-        resolve_days = ResolveDaysOperator(task_id="resolve_days", source=predictions_asset(model))
+        resolve_days = ResolveDaysOperator(task_id="resolve_days", sources=[predictions_asset(model)])
 
         resolve_champion = ResolveChampionOperator(task_id="resolve_champion", model=model)
 
         measure_drift = MeasureDriftOperator(
             task_id="measure_drift",
             model=model,
+            table="features.{{ features().table }}",
             profile="{{ champion('metadata').profile }}",
             periods="{{ periods() | tojson }}",
         )
@@ -64,7 +65,9 @@ def monitor_dag(model: ModelSpec) -> DAG:
             "end": "{{ judged().end }}",
             "model_version": "{{ champion('version') }}",
         }
-        psi_drift = PsiDriftSensor(task_id="psi_drift", model=model.name, features=model.features.drivers(), **judged)
+        psi_drift = PsiDriftSensor(
+            task_id="psi_drift", model=model.name, features="{{ features().drivers() | tojson }}", **judged
+        )
         accuracy_drift = AccuracyDriftSensor(
             task_id="accuracy_drift",
             model=model.name,

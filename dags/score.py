@@ -5,15 +5,16 @@ Scores the entities of a window with the champion (SageMaker Batch Transform) an
 | | |
 |---|---|
 | Runs | when features are loaded (asset) or by the clock, as the spec says; by hand with `start` and `end` |
-| Reads | `features.<group>_v<N>` in Redshift, the champion in the model registry |
+| Reads | the champion in the model registry; `features.<group>_v<N>` in Redshift, of the version that it was trained on |
 | Writes | `predictions/<model>/<run_key>/` on S3, `predictions.<model>` in Redshift |
 | Run again | replaces the champion's predictions of the same days; those of other versions stay |
-| On failure | what was published stays. Clear the failed task. Skipped as long as there is no champion |
+| On failure | what was published stays. Clear the failed task |
+| Skipped | as long as there is no champion; when only features of other versions than the champion's were loaded |
 """
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, chain, dag
+from airflow.sdk import DAG, AssetAny, chain, dag
 
 from flywheel.core.specs import ModelSpec
 from flywheel.defaults import MARGIN, Stage, clock, features_asset, model_specs, of_model, predictions_asset
@@ -28,17 +29,18 @@ PREDICTIONS = "s3://{{ settings.bucket }}/predictions/{{ model.name }}/{{ run_ke
 def score_dag(model: ModelSpec) -> DAG:
     """The DAG that scores with one model's champion."""
     after_features = model.scoring.schedule == "after_features"
+    sources = [features_asset(definition) for definition in model.feature_versions.values()]
 
     @dag(
         f"score_{model.name}",
-        schedule=[features_asset(model)] if after_features else clock(model.scoring.schedule, until=model.end_date),
+        schedule=AssetAny(*sources) if after_features else clock(model.scoring.schedule, until=model.end_date),
         doc_md=__doc__,
         **of_model(model, Stage.SCORE),
     )
     def score() -> None:
-        resolve_days = ResolveDaysOperator(task_id="resolve_days", source=features_asset(model))
-
         resolve_champion = ResolveChampionOperator(task_id="resolve_champion", model=model, if_none="skip")
+
+        resolve_days = ResolveDaysOperator(task_id="resolve_days", sources=sources, only="features/{{ features().table }}")
 
         export_features = RedshiftStatementsOperator(task_id="export_features", sql=["scoring/unload_features.sql"])
 
@@ -70,7 +72,7 @@ def score_dag(model: ModelSpec) -> DAG:
             asset_extra={"start": "{{ window().start }}", "end": "{{ window().end }}"},
         )
 
-        chain([resolve_days, resolve_champion], export_features, transform_features, publish_predictions)
+        chain(resolve_champion, resolve_days, export_features, transform_features, publish_predictions)
 
     return score()
 

@@ -5,7 +5,7 @@ Trains a challenger, lets it meet the champion on a holdout that neither has see
 | | |
 |---|---|
 | Runs | weekly, when monitoring asks for it (`reason` says why), or by hand with `start` and `end` |
-| Reads | `features.<group>_v<N>` and `labels.<model>` in Redshift, the champion in the model registry |
+| Reads | `features.<group>_v<N>`, `labels.<group>_v<N>` in Redshift; the champion in the registry, its version's features |
 | Writes | `snapshots/`, `models/`, `evaluations/<model>/<run_key>/` on S3; a version in the model registry |
 | Run again | trains on the snapshot that the run has pinned, whatever became of the tables; the registry gets no second version |
 | On failure | the champion stays. Airflow's retry joins a job that still runs; clear the failed task to run its job again |
@@ -30,6 +30,8 @@ from flywheel.operators.snapshots import PinSnapshotOperator
 SNAPSHOT = "s3://{{ settings.bucket }}/snapshots/{{ model.name }}/{{ run_key() }}"
 MODELS = "s3://{{ settings.bucket }}/models/{{ model.name }}/{{ run_key() }}"
 EVALUATION = "s3://{{ settings.bucket }}/evaluations/{{ model.name }}/{{ run_key() }}"
+#: Whether the champion was trained on other features than the challenger: it is judged with its own, on the same entities.
+APART = "features().version != model.features.version"
 CHALLENGER = "{{ ti.xcom_pull('register_challenger')['arn'] }}"
 DECISION = "{{ ti.xcom_pull('decide_promotion', key='decision')['reason'] }}"
 REASON = Param("schedule", type="string", description="Why this training was started")
@@ -57,7 +59,12 @@ def train_dag(model: ModelSpec) -> DAG:
             model=model,
             contracts={name: contracts[name] for name in (*model.features.inputs, *model.features.label_inputs)},
             snapshot=SNAPSHOT,
-            sql=["training/unload_train.sql", "training/unload_holdout.sql", "training/describe_snapshot.sql"],
+            sql=[
+                "training/unload_train.sql",
+                "training/unload_holdout.sql",
+                "training/unload_holdout_champion.sql",
+                "training/describe_snapshot.sql",
+            ],
         )
 
         searched = {"tuning": model.training.tuning} if model.training.tuning else {}
@@ -86,6 +93,7 @@ def train_dag(model: ModelSpec) -> DAG:
             execution_timeout=model.promotion.compute.longest + MARGIN,
             inputs={
                 "holdout": f"{SNAPSHOT}/holdout/",
+                "holdout_champion": f"{{% if {APART} %}}{SNAPSHOT}/holdout_champion/{{% endif %}}",
                 "challenger": "{{ ti.xcom_pull('train_challenger')['model_data'] }}",
                 "champion": "{{ ti.xcom_pull('resolve_champion')['model_data'] or '' }}",
             },
@@ -107,6 +115,7 @@ def train_dag(model: ModelSpec) -> DAG:
                 "training_job": "{{ ti.xcom_pull('train_challenger')['job'] }}",
                 "trained_from": "{{ training().start }}",
                 "trained_until": "{{ holdout().end }}",
+                "feature_group": model.features.group,
                 "feature_version": str(model.features.version),
             },
         )
@@ -135,7 +144,7 @@ def train_dag(model: ModelSpec) -> DAG:
             task_id="reject_challenger", model=model, arn=CHALLENGER, status="Rejected", reason=DECISION
         )
 
-        chain([resolve_champion, pin_snapshot], train_challenger, evaluate, register_challenger, decide_promotion)
+        chain(resolve_champion, pin_snapshot, train_challenger, evaluate, register_challenger, decide_promotion)
         chain(decide_promotion, reject_challenger)
         if model.promotion.approval == "manual":
             approve_promotion = ApprovalOperator(

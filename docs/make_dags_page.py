@@ -43,12 +43,15 @@ def _stage(dag: Any) -> str:
 
 
 def _schedule(dag: Any) -> str:
+    from airflow.sdk import AssetAny
     from airflow.sdk.definitions.timetables.simple import ContinuousTimetable
 
     timetable = dag.timetable
-    assets = getattr(getattr(timetable, "asset_condition", None), "objects", None)
+    condition = getattr(timetable, "asset_condition", None)
+    assets = getattr(condition, "objects", None)
     if assets:
-        return "when " + " and ".join(f"`{asset.name}`" for asset in assets) + " is updated"
+        either = " or " if isinstance(condition, AssetAny) else " and "
+        return f"when {either.join(f'`{asset.name}`' for asset in assets)} is updated"
     if isinstance(timetable, ContinuousTimetable):
         return "always, one run after the other"
     expression = getattr(timetable, "_expression", None)

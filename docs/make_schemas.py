@@ -1,11 +1,12 @@
 """Writes the JSON schemas that editors check and complete the YAML files by: `make schemas`.
 
 `include/datasets/contract.schema.json` is made of the dataclasses of `flywheel.core.contracts`,
-`include/models/model.schema.json` of the Pydantic models of `flywheel.core.specs`. A test fails when the files are not what this
-would write. A file names its schema in its first line: `# yaml-language-server: $schema=contract.schema.json`.
+`include/features/feature.schema.json` and `include/models/model.schema.json` of the Pydantic models of `flywheel.core.features`
+and `flywheel.core.specs`. A test fails when the files are not what this would write. A file names its schema in its first line:
+`# yaml-language-server: $schema=contract.schema.json`.
 
 What a schema can say, it says; that a key names columns of the same file, or that min is not above max, only loading tells.
-Runs with Airflow's Python, whose Pydantic makes the one of them.
+Runs with Airflow's Python, whose Pydantic makes two of them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from flywheel.core.contracts import LEAST_NOTICE_DAYS, NUMERIC_TYPES, SPARK_TYPES, Column, Contract, Volume
-from flywheel.core.specs import ModelSpec
+from flywheel.core.features import Features
+from flywheel.core.specs import ModelFile
 
 INCLUDE = Path(__file__).resolve().parents[1] / "include"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -58,7 +60,12 @@ def contract_schema() -> dict[str, Any]:
 
 def model_schema() -> dict[str, Any]:
     """What a model spec's YAML file may hold."""
-    return {"$schema": DIALECT, **_tidy(ModelSpec.model_json_schema()), "title": "A model's spec"}
+    return {"$schema": DIALECT, **_tidy(ModelFile.model_json_schema()), "title": "A model's spec"}
+
+
+def feature_schema() -> dict[str, Any]:
+    """What a feature definition's YAML file may hold."""
+    return {"$schema": DIALECT, **_tidy(Features.model_json_schema()), "title": "A feature group at one version"}
 
 
 def _object(kind: type) -> dict[str, Any]:
@@ -107,7 +114,11 @@ def _tidy(schema: Any) -> Any:
     return tidy
 
 
-SCHEMAS = {INCLUDE / "datasets" / "contract.schema.json": contract_schema, INCLUDE / "models" / "model.schema.json": model_schema}
+SCHEMAS = {
+    INCLUDE / "datasets" / "contract.schema.json": contract_schema,
+    INCLUDE / "features" / "feature.schema.json": feature_schema,
+    INCLUDE / "models" / "model.schema.json": model_schema,
+}
 
 
 def render(schema: dict[str, Any]) -> str:

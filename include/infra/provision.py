@@ -3,10 +3,10 @@
     PYTHONPATH=plugins python include/infra/provision.py --bucket my-bucket > flywheel.env
 
 Idempotent: what exists is kept or brought up to date, nothing is deleted. It makes the bucket, one role for all jobs, the Glue
-job, the EMR Serverless application, the alerts topic and Redshift's schemas and tables, those of the models in ``include/models``
-included (so provision again for a new model or feature version); the Redshift workgroup has to exist. On standard output there is
-one ``KEY=VALUE`` line for each setting (environment variables of Airflow; on MWAA give them as configuration options:
-``AIRFLOW__FLYWHEEL__BUCKET`` is ``flywheel.bucket``); what it does goes to standard error.
+job, the EMR Serverless application, the alerts topic and Redshift's schemas and tables, those of ``include/features`` and
+``include/models`` included (so provision again for a new model or feature version); the Redshift workgroup has to exist. On
+standard output there is one ``KEY=VALUE`` line for each setting (environment variables of Airflow; on MWAA give them as
+configuration options: ``AIRFLOW__FLYWHEEL__BUCKET`` is ``flywheel.bucket``); what it does goes to standard error.
 
 Credentials, region and endpoint come from the environment, as boto3 reads them.
 """
@@ -26,6 +26,7 @@ from botocore.exceptions import ClientError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from flywheel.core.artifacts import artifacts_version, build_artifacts
+from flywheel.core.features import load_feature_groups
 from flywheel.core.specs import load_model_specs
 
 INCLUDE = Path(__file__).resolve().parents[1]
@@ -169,7 +170,8 @@ def ensure_emr_application(name: str) -> str:
 
 
 def run_setup_sql(workgroup: str, database: str) -> None:
-    """Schemas and tables in Redshift: ``include/sql/setup``, and for each model of ``include/models`` what is in its ``model``.
+    """Schemas and tables in Redshift: ``include/sql/setup``, its ``features`` for each definition of ``include/features``, its
+    ``model`` for each spec of ``include/models``.
 
     They are made here and not by the loads: a CREATE would take the snapshot of a load's transaction before its LOCK.
 
@@ -181,10 +183,14 @@ def run_setup_sql(workgroup: str, database: str) -> None:
     common = sorted(folder.glob("*.sql"), key=lambda path: ("schema" not in path.name, path.name))
     _run_batch(redshift, target, "flywheel-setup", [path.read_text() for path in common])
     templates = Environment(loader=FileSystemLoader(INCLUDE / "sql"), undefined=StrictUndefined, autoescape=False)  # noqa: S701
-    names = sorted(path.name for path in (folder / "model").glob("*.sql"))
-    for model in load_model_specs(INCLUDE / "models"):
-        statements = [templates.get_template(f"setup/model/{name}").render(model=model) for name in names]
-        _run_batch(redshift, target, f"flywheel-setup-{model.name}", statements)
+    definitions = [one for versions in load_feature_groups(INCLUDE / "features").values() for one in versions.values()]
+    for kind, name, values in (
+        *(("features", definition.table, {"features": definition}) for definition in definitions),
+        *(("model", model.name, {"model": model}) for model in load_model_specs(INCLUDE / "models")),
+    ):
+        files = sorted(path.name for path in (folder / kind).glob("*.sql"))
+        statements = [templates.get_template(f"setup/{kind}/{file}").render(values) for file in files]
+        _run_batch(redshift, target, f"flywheel-setup-{name}", statements)
         for statement in statements:
             _check_columns(redshift, target, statement)
 

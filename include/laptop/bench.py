@@ -3,7 +3,7 @@
 Wall and CPU time of the demo by stage and the overhead of its tasks come from the last `make demo` in this place; without one the
 demo is played first. Parse time and the local AWS are measured now. What faults do to Flywheel's operators and to the amazon
 provider's is compared when asked for by --reliability, and by itself: it takes its time. So is what a thousand waiting jobs cost,
-by --waiting.
+by --waiting, what the data layer costs beside plain Spark by --data, and backfills by --backfill.
 """
 
 from __future__ import annotations
@@ -42,7 +42,25 @@ def main(place: Place, argv: list[str]) -> int:
         help="only let a thousand jobs wait on one triggerer, with Flywheel's trigger and with the provider's: a quarter of an "
         "hour; options for a part of it follow (--waiting --help lists them)",
     )
+    parser.add_argument(
+        "--data",
+        nargs=argparse.REMAINDER,
+        metavar="OPTION",
+        help="only ingest ten million flights and compute their features, beside plain Spark: a quarter of an hour",
+    )
+    parser.add_argument(
+        "--backfill",
+        nargs=argparse.REMAINDER,
+        metavar="OPTION",
+        help="only backfill 1, 7, 31 and 365 days in chunks, as one job and as a job per day: ten minutes",
+    )
     arguments = parser.parse_args(argv)
+    for name in ("data_layer", "backfill"):
+        options = arguments.data if name == "data_layer" else arguments.backfill
+        if options is not None:
+            return subprocess.run(
+                [str(stack.JOBS_PYTHON), f"tests/bench/{name}.py", *options], cwd=PROJECT, check=False
+            ).returncode
     if arguments.reliability is not None:
         return reliability(place, arguments.reliability)
     if arguments.waiting is not None:

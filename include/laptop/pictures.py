@@ -96,9 +96,11 @@ def psi_picture(facts: Facts) -> str:
 
 
 def _context_features() -> set[str]:
-    """The features that the model's spec calls context."""
-    spec = yaml.safe_load((PROJECT / "include" / "models" / f"{MODEL}.yaml").read_text(encoding="utf-8"))
-    return {name for name, column in spec["features"]["columns"].items() if column.get("context")}
+    """The features that a version of the model's feature group calls context."""
+    include = PROJECT / "include"
+    pinned = yaml.safe_load((include / "models" / f"{MODEL}.yaml").read_text(encoding="utf-8"))["features"]
+    versions = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in include.glob(f"features/{pinned['group']}_v*.yaml")]
+    return {name for version in versions for name, column in version["columns"].items() if column.get("context")}
 
 
 def time_picture(facts: Facts) -> str:

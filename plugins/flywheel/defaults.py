@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any
@@ -11,8 +12,9 @@ from airflow.sdk import Asset, Param, timezone
 from flywheel.callbacks import alert_on_failure
 from flywheel.core.contract_files import load_contracts
 from flywheel.core.contracts import Contract
+from flywheel.core.features import Features, load_feature_groups
 from flywheel.core.specs import ModelSpec, load_model_specs
-from flywheel.macros import template_names
+from flywheel.macros import group_names, template_names
 from flywheel.settings import include_dir, settings
 from flywheel.timetables import SourceCalendarTimetable
 
@@ -74,6 +76,11 @@ def model_specs() -> tuple[ModelSpec, ...]:
     return load_model_specs(include_dir() / "models")
 
 
+def feature_groups() -> Mapping[str, Mapping[int, Features]]:
+    """All definitions of ``include/features/``, by group and version."""
+    return load_feature_groups(include_dir() / "features")
+
+
 def of_model(model: ModelSpec, stage: Stage) -> dict[str, Any]:
     """What all DAGs of a model give to ``@dag`` besides id, schedule and document."""
     return {
@@ -85,6 +92,21 @@ def of_model(model: ModelSpec, stage: Stage) -> dict[str, Any]:
         "tags": [stage, impact(model.tier)],
         "template_searchpath": [str(include_dir() / "sql")],
         "user_defined_macros": template_names(model),
+    }
+
+
+def of_group(versions: Mapping[int, Features]) -> dict[str, Any]:
+    """What the DAG of a feature group gives to ``@dag`` besides id, schedule and document. The newest version's owner owns it."""
+    newest = versions[max(versions)]
+    return {
+        "start_date": day(min(definition.start_date for definition in versions.values())),
+        "catchup": False,
+        "max_active_runs": 1,
+        "default_args": DEFAULT_ARGS | {"owner": newest.owner},
+        "params": chunk_params(),
+        "tags": [Stage.FEATURES, impact(min(definition.tier for definition in versions.values()))],
+        "template_searchpath": [str(include_dir() / "sql")],
+        "user_defined_macros": group_names(versions),
     }
 
 
@@ -105,8 +127,8 @@ def source_contracts() -> list[tuple[Contract, list[Contract]]]:
 
 def all_zones() -> list[str]:
     """The zones that jobs write (:mod:`flywheel.core.commits`)."""
-    groups = sorted({f"{model.features.group}/v{model.features.version}" for model in model_specs()})
-    products = [f"{kind}/{group}" for kind in ("features", "labels") for group in groups]
+    definitions = [definition for versions in feature_groups().values() for definition in versions.values()]
+    products = [f"{kind}/{definition.zone}" for kind in ("features", "labels") for definition in definitions]
     return [*(f"processed/{dataset}" for dataset in contracts_by_name()), *products]
 
 
@@ -115,9 +137,9 @@ def processed_asset(dataset: str) -> Asset:
     return Asset(name=f"processed/{dataset}", uri=f"flywheel://processed/{dataset}")
 
 
-def features_asset(model: ModelSpec) -> Asset:
-    """Feature partitions of a model in Redshift; events carry ``start`` and ``end``."""
-    return Asset(name=f"features/{model.name}", uri=f"flywheel://features/{model.name}")
+def features_asset(definition: Features) -> Asset:
+    """Partitions of a feature group at one version in Redshift; events carry ``start`` and ``end``."""
+    return Asset(name=f"features/{definition.table}", uri=f"flywheel://features/{definition.table}")
 
 
 def champion_asset(model: ModelSpec) -> Asset:

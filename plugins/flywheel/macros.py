@@ -2,9 +2,14 @@
 
 ``{{ window().start }}``, ``{{ window().end }}`` the days that the run covers; ``{{ run_key() }}`` the run's name;
 ``{{ training().start }}``, ``{{ holdout().start }}`` the split of a training run; ``{{ judged().end }}`` the trailing days that
-monitoring judges; ``{{ champion("version") }}`` what the task ``resolve_champion`` found; ``{{ chunk().start }}`` and
-``{{ chunk().end }}`` the days of a mapped task; ``{{ manifest("features") }}`` and ``{{ expected("features") }}`` what the
-feature job wrote for them; ``{{ model }}`` the spec; ``{{ settings }}`` the AWS side.
+monitoring judges; ``{{ champion("version") }}`` what the task ``resolve_champion`` found; ``{{ chunks() }}`` what the task
+``plan_chunks`` beside the task has planned, ``{{ chunk().start }}`` and ``{{ chunk().end }}`` the days of a mapped task;
+``{{ manifest("features") }}`` and ``{{ expected("features") }}`` what the feature job wrote for them; ``{{ model }}`` the spec;
+``{{ settings }}`` the AWS side.
+
+``{{ features().table }}`` is a feature definition. In the DAG of a feature group it is that of the version whose task asks (it
+is in the task group ``v<N>``). In a model's DAGs it is the one that the *champion* was trained on, which is not always the one
+that the spec pins (``{{ model.features }}``): after a cut-over the old champion serves on until a challenger wins.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from jinja2 import pass_context
 from flywheel.core import runs
 from flywheel.core.contracts import Contract
 from flywheel.core.errors import WindowError
+from flywheel.core.features import Features
 from flywheel.core.runs import Window
 from flywheel.core.specs import ModelSpec
 from flywheel.settings import settings
@@ -45,18 +51,50 @@ def run_key(context: Mapping[str, Any]) -> str:
 
 
 @pass_context
+def chunks(context: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What the task ``plan_chunks`` has planned: the one in the task's own version, where there are several."""
+    version, dot, _ = context["ti"].task_id.rpartition(".")
+    return list(context["ti"].xcom_pull(task_ids=f"{version}{dot}plan_chunks"))
+
+
+@pass_context
 def chunk(context: Mapping[str, Any]) -> Window:
-    """The days of a mapped task: that of the chunks which the task ``plan_chunks`` has found that has the task's map index."""
-    days = context["ti"].xcom_pull(task_ids="plan_chunks")[context["ti"].map_index]
+    """The days of a mapped task: the planned chunk that has the task's map index."""
+    days = chunks(context)[context["ti"].map_index]
     return Window(runs.parse_day(days["start"], "chunk start"), runs.parse_day(days["end"], "chunk end"))
 
 
 def template_names(model: ModelSpec | None = None) -> dict[str, Any]:
-    """``user_defined_macros`` of a DAG; with a model also those that depend on its spec."""
-    names: dict[str, Any] = {"window": window, "chunk": chunk, "run_key": run_key, "settings": settings()}
+    """``user_defined_macros`` of a DAG; with a model also those that depend on its spec and its champion."""
+    names: dict[str, Any] = {"window": window, "chunks": chunks, "chunk": chunk, "run_key": run_key, "settings": settings()}
     if model is not None:
         names |= {"model": model, **_of_model(model)}
     return names
+
+
+def group_names(versions: Mapping[int, Features]) -> dict[str, Any]:
+    """``user_defined_macros`` of the DAG of a feature group, whose tasks are in task groups ``v<N>``."""
+
+    @pass_context
+    def features(context: Mapping[str, Any]) -> Features:
+        """The definition of the version that the task belongs to."""
+        return versions[int(context["ti"].task_id.partition(".")[0].removeprefix("v"))]
+
+    def of_chunk(context: Mapping[str, Any], kind: str, ending: str) -> str:
+        zone, days = f"{kind}/{features(context).zone}", chunk(context)
+        return f"s3://{settings().bucket}/{zone}/_manifests/{run_key(context)}/{days.start}_{days.end}.{ending}"
+
+    @pass_context
+    def manifest(context: Mapping[str, Any], kind: str) -> str:
+        """S3 URI of the manifest of what the chunk's feature job has committed, of ``features`` or ``labels``."""
+        return of_chunk(context, kind, "json")
+
+    @pass_context
+    def expected(context: Mapping[str, Any], kind: str) -> str:
+        """S3 URI of what has to be in the table after it was loaded: lines of day, number of rows, sum of checksums."""
+        return of_chunk(context, kind, "csv")
+
+    return template_names() | {"features": features, "manifest": manifest, "expected": expected}
 
 
 def delivery_names(dataset: Contract, companions: Sequence[Contract]) -> dict[str, Any]:
@@ -79,16 +117,27 @@ def _of_model(model: ModelSpec) -> dict[str, Any]:
     """The names that a model's DAGs know besides."""
 
     @pass_context
+    def champion(context: Mapping[str, Any], key: str) -> Any:
+        """A value of the run's champion, as the task ``resolve_champion`` found it."""
+        return context["ti"].xcom_pull(task_ids="resolve_champion")[key]
+
+    @pass_context
+    def features(context: Mapping[str, Any]) -> Features:
+        """The features that the champion was trained on; where there is no champion yet, those that the spec pins."""
+        metadata = champion(context, "metadata")
+        return model.features if metadata is None else trained_on(model, champion(context, "version"), metadata)
+
+    @pass_context
     def labelled(context: Mapping[str, Any]) -> Window:
-        """The days whose labels became known with the run's window."""
-        return window(context).shift(-model.label.lag_days)
+        """The days whose labels, for the champion's predictions, became known with the run's window."""
+        return window(context).shift(-features(context).label.lag_days)
 
     @pass_context
     def training_window(context: Mapping[str, Any]) -> Window:
         """The days whose features and labels the snapshot takes: as asked, else the newest that have their labels."""
         if context["params"].get("start"):
             return window(context)
-        return labelled(context).last(model.training.window_days)
+        return window(context).shift(-model.label.lag_days).last(model.training.window_days)
 
     @pass_context
     def holdout(context: Mapping[str, Any]) -> Window:
@@ -113,25 +162,6 @@ def _of_model(model: ModelSpec) -> dict[str, Any]:
         weeks = [week for week in Window(days.start - timedelta(days=6), days.end).weeks() if week.end >= days.start]
         return [period.as_dict() for period in [*weeks, judged(context)]]
 
-    @pass_context
-    def champion(context: Mapping[str, Any], key: str) -> Any:
-        """A value of the run's champion, as the task ``resolve_champion`` found it."""
-        return context["ti"].xcom_pull(task_ids="resolve_champion")[key]
-
-    def of_chunk(context: Mapping[str, Any], zone: str, ending: str) -> str:
-        group, days = f"{model.features.group}/v{model.features.version}", chunk(context)
-        return f"s3://{settings().bucket}/{zone}/{group}/_manifests/{run_key(context)}/{days.start}_{days.end}.{ending}"
-
-    @pass_context
-    def manifest(context: Mapping[str, Any], zone: str) -> str:
-        """S3 URI of the manifest of what the chunk's feature job has committed to a zone (``features`` or ``labels``)."""
-        return of_chunk(context, zone, "json")
-
-    @pass_context
-    def expected(context: Mapping[str, Any], zone: str) -> str:
-        """S3 URI of what has to be in the table after it was loaded: lines of day, number of rows, sum of checksums."""
-        return of_chunk(context, zone, "csv")
-
     return {
         "labelled": labelled,
         "training_window": training_window,
@@ -140,6 +170,23 @@ def _of_model(model: ModelSpec) -> dict[str, Any]:
         "judged": judged,
         "periods": periods,
         "champion": champion,
-        "manifest": manifest,
-        "expected": expected,
+        "features": features,
     }
+
+
+def trained_on(model: ModelSpec, version: int, metadata: Mapping[str, str]) -> Features:
+    """The features that a registered version of a model was trained on.
+
+    :param version: the model's version in the registry
+    :param metadata: what the registry has of it
+    :raises ValueError: ``include/features`` does not define them any more
+    """
+    group, number = metadata.get("feature_group", model.features.group), metadata.get("feature_version")
+    known = {str(definition.version): definition for definition in model.feature_versions.values()}
+    if group != model.features.group or number not in known:
+        raise ValueError(
+            f"version {version} of {model.name} was trained on features {group} version {number}: expected one of "
+            f"{', '.join(definition.table for definition in known.values())}, the group that the spec pins. Put the definition "
+            f"back into include/features, or reject version {version} in the registry"
+        )
+    return known[number]

@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ sys.path[:0] = [
     str(PROJECT / folder) for folder in ("plugins", "include", "include/scripts", "include/scripts/glue", "include/scripts/emr")
 ]
 
-FIRST = date(2013, 1, 1)
+FIRST, LAST_WITH_WEATHER = date(2013, 1, 1), date(2013, 12, 30)
 DATASETS = ("flights", "weather", "planes", "arrivals")
 
 
@@ -82,13 +83,33 @@ def session() -> Any:
     return spark
 
 
-def ingest(root: Path, days: int) -> None:
-    """The job on all datasets."""
+def run_ingest(root: Path, start: date, end: date, datasets: Sequence[str]) -> None:
+    """The ingest job, as the DAG calls it."""
     import ingest_dataset
 
-    last = FIRST + timedelta(days=days - 1)
-    place = ["--zones_root", f"file://{root}", "--contracts", f"file://{root}/contracts", "--datasets", "flights"]
-    ingest_dataset.main([*place, "--start", str(FIRST), "--end", str(last), "--run_key", "bench"])
+    place = ["--zones_root", f"file://{root}", "--contracts", f"file://{root}/contracts", "--datasets", ",".join(datasets)]
+    ingest_dataset.main([*place, "--start", str(start), "--end", str(end), "--run_key", "bench"])
+
+
+def run_features(root: Path, start: date, end: date) -> None:
+    """The feature job, as the DAG calls it."""
+    import build_features
+
+    from flywheel.core.features import load_features
+
+    spec = load_features(PROJECT / "include/features/flight_delay_v1.yaml")
+    options = {
+        "zones-root": f"file://{root}", "group": "flight_delay", "version": "1", "module": spec.module,
+        "inputs": ",".join(spec.inputs), "label-inputs": ",".join(spec.label_inputs), "lookback-days": "1", "label-lag-days": "1",
+        "columns": ",".join(f"{name}:{column.type}" for name, column in spec.columns.items()),
+        "start": str(start), "end": str(end), "run-key": "bench",
+    }  # fmt: skip
+    build_features.main([word for name, value in options.items() for word in (f"--{name}", value)])
+
+
+def ingest(root: Path, days: int) -> None:
+    """The job on the flights."""
+    run_ingest(root, FIRST, FIRST + timedelta(days=days - 1), ["flights"])
 
 
 def ingest_plain(root: Path, days: int) -> None:
@@ -103,20 +124,8 @@ def ingest_plain(root: Path, days: int) -> None:
 
 
 def features(root: Path, days: int) -> None:
-    """The job as the DAG calls it."""
-    import build_features
-
-    from flywheel.core.specs import load_model_spec
-
-    spec = load_model_spec(PROJECT / "include/models/flight_delay.yaml").features
-    last = FIRST + timedelta(days=min(days, 364) - 1)  # there is no weather of the last day
-    options = {
-        "zones-root": f"file://{root}", "group": "flight_delay", "version": "1", "module": spec.module,
-        "inputs": ",".join(spec.inputs), "label-inputs": ",".join(spec.label_inputs), "lookback-days": "1", "label-lag-days": "1",
-        "columns": ",".join(f"{name}:{column.type}" for name, column in spec.columns.items()),
-        "start": str(FIRST), "end": str(last), "run-key": "bench",
-    }  # fmt: skip
-    build_features.main([word for name, value in options.items() for word in (f"--{name}", value)])
+    """The job on all days that have weather."""
+    run_features(root, FIRST, min(FIRST + timedelta(days=days - 1), LAST_WITH_WEATHER))
 
 
 def features_plain(root: Path, days: int) -> None:
@@ -129,7 +138,7 @@ def features_plain(root: Path, days: int) -> None:
 
     spark = SparkSession.builder.getOrCreate()
     spark.conf.set("spark.sql.session.timeZone", "UTC")
-    last = FIRST + timedelta(days=min(days, 364) - 1)
+    last = min(FIRST + timedelta(days=days - 1), LAST_WITH_WEATHER)
     frames = {}
     for name in DATASETS:
         ddl = load_contract(PROJECT / f"include/datasets/{name}.yaml").schema_ddl()
@@ -208,11 +217,7 @@ def _prepare(root: Path, days: int) -> None:
 
 def prepare(root: Path, days: int) -> None:
     """Ingests all datasets."""
-    import ingest_dataset
-
-    last = FIRST + timedelta(days=days - 1)
-    place = ["--zones_root", f"file://{root}", "--contracts", f"file://{root}/contracts", "--datasets", ",".join(DATASETS)]
-    ingest_dataset.main([*place, "--start", str(FIRST), "--end", str(last), "--run_key", "bench"])
+    run_ingest(root, FIRST, FIRST + timedelta(days=days - 1), DATASETS)
 
 
 def _in_process(name: str, root: Path, days: int) -> dict[str, float]:

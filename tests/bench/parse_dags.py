@@ -39,14 +39,19 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def make_include(folder: Path, models: int) -> None:
-    """An include folder like the project's, with copies of the first spec under other names."""
+    """An include folder like the project's, with copies of the first spec under other names, each with features of its own."""
     for name in ("sql", "scripts", "datasets"):
         (folder / name).symlink_to(ROOT / "include" / name)
-    (folder / "models").mkdir()
+    for name in ("features", "models"):
+        (folder / name).mkdir()
+    features = (ROOT / "include" / "features" / "flight_delay_v1.yaml").read_text()
     spec = (ROOT / "include" / "models" / "flight_delay.yaml").read_text()
     for number in range(models):
         name = f"model_{number:03d}"
-        (folder / "models" / f"{name}.yaml").write_text(spec.replace("name: flight_delay", f"name: {name}", 1))
+        own = features.replace("group: flight_delay", f"group: {name}", 1)
+        (folder / "features" / f"{name}_v1.yaml").write_text(own)
+        own = spec.replace("name: flight_delay", f"name: {name}", 1).replace("group: flight_delay", f"group: {name}", 1)
+        (folder / "models" / f"{name}.yaml").write_text(own)
 
 
 def make_handwritten(folder: Path, models: int) -> None:
@@ -60,27 +65,36 @@ def make_handwritten(folder: Path, models: int) -> None:
     for stage in STAGES:
         source = (ROOT / "dags" / f"{stage}.py").read_text()
         head, factory = source[: source.index(f"def {stage}_dag(")], source[source.index(f"def {stage}_dag(") :]
-        factory = factory[: factory.index("\n\n\nfor model in model_specs()")]
+        factory = factory[: factory.index("\n\n\nfor ")]
         parts = [
             head,
-            "from datetime import date",
+            "from datetime import date, timedelta",
             "from types import SimpleNamespace",
             "from flywheel.core.specs import *",
         ]
         for number in range(models):
-            model = spec.model_copy(update={"name": f"model_{number:03d}"})
-            parts.append(f"model = {_literal(model)}")
-            text = factory.replace(f"def {stage}_dag(model: ModelSpec)", f"def {stage}_{number:03d}(model=model)")
-            parts += [_with_literals(text, model), f"globals()['{stage}_{model.name}'] = {stage}_{number:03d}()"]
+            name = f"model_{number:03d}"
+            versions = {1: spec.features.model_copy(update={"group": name})}
+            model = spec.model_copy(update={"name": name, "feature_versions": versions})
+            known: dict[str, Any] = {"definition": versions[1]} if stage == "load_features" else {"model": model}
+            heading = factory[: factory.index(") -> DAG:")]
+            given = f"group={name!r}, versions={{1: definition}}" if stage == "load_features" else "model=model"
+            text = factory.replace(heading, f"def {stage}_{number:03d}({given}", 1)
+            parts += [f"{what} = {_literal(value)}" for what, value in known.items()]
+            parts += [_with_literals(text, known), f"globals()['{stage}_{name}'] = {stage}_{number:03d}()"]
         (folder / f"{stage}.py").write_text("\n\n".join(parts))
 
 
 def _literal(value: Any) -> str:
     """Python text that builds a spec's part as a plain namespace."""
     fields = getattr(type(value), "model_fields", None)
+    if isinstance(value, dict) and any(hasattr(type(part), "model_fields") for part in value.values()):
+        return "{" + ", ".join(f"{key!r}: {_literal(part)}" for key, part in value.items()) + "}"
     if fields is None:
-        return repr(value).replace("datetime.date(", "date(")
-    extra = "".join(f", {name}={_literal(getattr(value, name))}" for name in ("package_group", "table") if hasattr(value, name))
+        return repr(value).replace("datetime.", "")
+    derived = ("package_group", "table", "zone", "features", "label", "start_date", "end_date", "longest")
+    further = [name for name in derived if name not in fields and hasattr(value, name)]
+    extra = "".join(f", {name}={_literal(getattr(value, name))}" for name in further)
     return (
         "SimpleNamespace("
         + ", ".join(f"{name}={_literal(getattr(value, name))}" for name in fields if name != "columns")
@@ -89,24 +103,25 @@ def _literal(value: Any) -> str:
     )
 
 
-def _with_literals(text: str, model: Any) -> str:
-    """The factory's text with the values of plain expressions on the spec written out, f-strings' braces included."""
+def _with_literals(text: str, known: dict[str, Any]) -> str:
+    """The factory's text with the values of plain expressions on what is known written out, f-strings' braces included."""
+    (what,) = known
 
     def value(match: re.Match[str]) -> str:
-        found = eval(match.group(0), {"model": model})  # noqa: S307  (our own source)
+        found = eval(match.group(0), dict(known))  # noqa: S307  (our own source)
         return (
             repr(found).replace("datetime.date(", "date(")
             if isinstance(found, (str, int, float, list, tuple, type(None)))
             else match.group(0)
         )
 
-    text = re.sub(r'f"(\w+)_\{model\.name\}"', lambda m: repr(f"{m.group(1)}_{model.name}"), text)
+    text = re.sub(r'f"(\w+)_\{model\.name\}"', lambda m: repr(f"{m.group(1)}_{known['model'].name}"), text)
     text = re.sub(
-        r'"[^"]*"\.join\(f"[^"]*" for name, column in model[^)]*\)\)',
-        lambda m: repr(eval(m.group(0), {"model": model})),  # noqa: S307  (our own source)
+        rf'"[^"]*"\.join\(f"[^"]*" for name, column in {what}[^)]*\)\)',
+        lambda m: repr(eval(m.group(0), dict(known))),  # noqa: S307  (our own source)
         text,
     )
-    return re.sub(r'(?<![\w.{"])model\.\w+(?:\.\w+)*(?:\((?:"\w+")?\))?(?![\w.(}"])', value, text)
+    return re.sub(r'(?<![\w.{"])' + what + r'\.\w+(?:\.\w+)*(?:\((?:"\w+")?\))?(?![\w.(}"])', value, text)
 
 
 def compare(counts: list[int]) -> None:

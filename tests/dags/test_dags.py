@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flywheel.core.features import load_feature_groups
 from flywheel.core.specs import load_model_specs
 from flywheel.defaults import Stage
 
@@ -16,12 +17,15 @@ if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
 
 GOLDEN = Path(__file__).parent / "golden"
-MODELS = [spec.name for spec in load_model_specs(Path(__file__).parents[2] / "include" / "models")]
+INCLUDE = Path(__file__).parents[2] / "include"
+MODELS = [spec.name for spec in load_model_specs(INCLUDE / "models")]
 DAG_IDS = [
+    "drop_features",
     "ingest_flights",
     "maintain_jobs",
     "maintain_lake",
-    *(f"{stage}_{model}" for model in MODELS for stage in ("load_features", "train", "score", "monitor")),
+    *(f"load_features_{group}" for group in load_feature_groups(INCLUDE / "features")),
+    *(f"{stage}_{model}" for model in MODELS for stage in ("train", "score", "monitor")),
 ]
 
 
@@ -74,15 +78,18 @@ def test_graph_is_the_golden_one(dagbag: DagBag, dag_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dag_id", "mapped"),
-    [("ingest_flights", ["ingest_partitions"]), ("load_features_flight_delay", ["build_features", "load_redshift"])],
+    ("dag_id", "mapped", "prefix"),
+    [
+        ("ingest_flights", ["ingest_partitions"], ""),
+        ("load_features_flight_delay", ["v1.build_features", "v1.load_redshift"], "v1."),
+    ],
 )
-def test_a_chunk_has_its_own_jobs_and_is_named_by_its_days(dagbag: DagBag, dag_id: str, mapped: list[str]) -> None:
+def test_a_chunk_has_its_own_jobs_and_is_named_by_its_days(dagbag: DagBag, dag_id: str, mapped: list[str], prefix: str) -> None:
     dag = dagbag.dags[dag_id]
     assert [task.task_id for task in dag.tasks if task.get_closest_mapped_task_group()] == mapped
     for task_id in mapped:
         assert "chunk()" in dag.get_task(task_id).map_index_template
-    publish = dag.get_task("publish_partitions")
+    publish = dag.get_task(f"{prefix}publish_partitions")
     assert publish.outlets, "the days of a run are told once, when all of its chunks are done"
     assert publish.trigger_rule == "none_failed", "without chunks their tasks are skipped"
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rendering import made_by
 
 from flywheel.core.specs import IntegerRange, ModelSpec, Tuning, load_model_spec
 
@@ -21,11 +21,7 @@ def spec() -> ModelSpec:
 
 def train_dag(spec: ModelSpec) -> Any:
     """The training DAG of a spec, from the DAG file."""
-    loaded = importlib.util.spec_from_file_location("train_dags", ROOT / "dags" / "train.py")
-    assert loaded and loaded.loader
-    module = importlib.util.module_from_spec(loaded)
-    loaded.loader.exec_module(module)
-    return module.train_dag(spec)
+    return made_by("train", spec)
 
 
 def test_manual_approval_stands_before_promotion(spec: ModelSpec) -> None:

@@ -7,12 +7,14 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from rendering import render, statements
 from sqlfluff.core import FluffConfig, Linter
 
+from flywheel.core.features import load_feature_groups
 from flywheel.core.specs import load_model_specs
 from flywheel.operators.redshift import RedshiftOperator
 
@@ -21,48 +23,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 SQL = ROOT / "include" / "sql"
-CHAMPION = {
-    "version": 3,
-    "name": "flight-delay-v3",
-    "arn": "arn:aws:sagemaker:us-east-1:123456789012:model-package/flight-delay/3",
-    "model_data": "s3://flywheel-tests/models/model.tar.gz",
-    "metadata": {"profile": "s3://flywheel-tests/profile.json", "auc_holdout": "0.73"},
-    "last_trained_until": "2013-03-30",
-}
-MEASURED = [
-    {
-        "start": "2013-04-01",
-        "end": "2013-04-07",
-        "feature": "carrier",
-        "psi": 0.01,
-        "threshold": 0.2,
-        "rows": 7,
-        "state": "ok",
-    },
-    {
-        "start": "2013-04-02",
-        "end": "2013-04-29",
-        "feature": "temp",
-        "psi": 0.9,
-        "threshold": 0.2,
-        "rows": 28,
-        "state": "drift",
-    },
-]
-
-
-class Run:
-    """What templates ask of a task instance."""
-
-    run_id = "manual__2013-05-01"
-    map_index = 0
-    log_url = "http://airflow/log"
-
-    def xcom_pull(self, task_ids: str | None = None, key: str = "return_value") -> Any:
-        """The values that the tasks before would have left."""
-        days = {"start": "2013-04-01", "end": "2013-04-30"}
-        found = {"resolve_days": days, "plan_chunks": [days], "resolve_champion": CHAMPION, "measure_drift": MEASURED}
-        return found[task_ids or ""]
 
 
 def rendered(dagbag: DagBag) -> Iterator[tuple[str, str]]:
@@ -70,13 +30,8 @@ def rendered(dagbag: DagBag) -> Iterator[tuple[str, str]]:
     for dag in dagbag.dags.values():
         for task in dag.tasks:
             if isinstance(task, RedshiftOperator):
-                copy = task.prepare_for_execution()
-                copy.resolve_template_files()
-                params = {"start": "2013-04-01", "end": "2013-04-30", "reason": "test"}
-                copy.render_template_fields({"dag": dag, "ti": Run(), "run_id": Run.run_id, "params": params})  # type: ignore[typeddict-item]
-                for statement in [copy.sql] if isinstance(copy.sql, str) else copy.sql:
-                    if statement:
-                        yield f"{dag.dag_id}.{task.task_id}", statement
+                for statement in statements(render(dag, task.task_id)):
+                    yield f"{dag.dag_id}.{task.task_id}", statement
 
 
 logging.getLogger("sqlfluff").setLevel(logging.WARNING)  # it tells of each line that it reads
@@ -90,9 +45,9 @@ def problems(sql: str) -> list[str]:
 
 
 def test_every_rendered_statement_is_redshift(dagbag: DagBag) -> None:
-    statements = list(rendered(dagbag))
-    assert len(statements) > 20
-    for task, sql in statements:
+    found = list(rendered(dagbag))
+    assert len(found) > 20
+    for task, sql in found:
         assert "{{" not in sql and "{%" not in sql and ";" not in sql, f"{task}: {sql}"
         assert not problems(sql), f"{task}: {problems(sql)}\n{sql}"
 
@@ -100,8 +55,11 @@ def test_every_rendered_statement_is_redshift(dagbag: DagBag) -> None:
 @pytest.mark.parametrize("path", sorted((SQL / "setup").rglob("*.sql")), ids=lambda path: path.stem)
 def test_setup_is_redshift(path: Path) -> None:
     templates = Environment(loader=FileSystemLoader(SQL), undefined=StrictUndefined)  # noqa: S701
-    for model in load_model_specs(SQL.parent / "models"):
-        sql = templates.get_template(str(path.relative_to(SQL))).render(model=model)
+    definitions = load_feature_groups(SQL.parent / "features")["flight_delay"].values()
+    values = {"features": [{"features": one} for one in definitions],
+              "model": [{"model": one} for one in load_model_specs(SQL.parent / "models")]}  # fmt: skip
+    for known in values.get(path.parent.name, [{}]):
+        sql = templates.get_template(str(path.relative_to(SQL))).render(known)
         assert ";" not in sql
         assert not problems(sql), f"{problems(sql)}\n{sql}"
 

@@ -287,13 +287,18 @@ def drop(session: Session, tree: exp.Drop) -> Outcome:
     cascade = bool(tree.args.get("cascade"))
     if tree.kind not in ("TABLE", "VIEW", "SCHEMA"):
         raise NotServed(f"DROP {tree.kind}")
+    # All locks before the first change: a transaction's first statement begins anew with each lock that it gets.
+    if tree.kind == "SCHEMA":
+        session.write(*(TableName("", f"schema {item.db.lower()}") for item in tree.args["tables"]))
+    else:
+        named = (session.find(item, must_exist=not tree.args.get("exists")) for item in tree.args["tables"])
+        session.write(*(table for table in named if session.columns(table)))
     for item in tree.args["tables"]:
         if tree.kind == "SCHEMA":
             name = item.db.lower()
             if name == "public":
                 raise NotServed("DROP SCHEMA public")
             _check_schema_name(name)
-            session.write(TableName("", f"schema {name}"))
             exists = "IF EXISTS " if tree.args.get("exists") else ""
             session.execute(f"DROP SCHEMA {exists}{quote(name)}{' CASCADE' if cascade else ''}")
             session.set_search_path([schema for schema in session.search_path if schema != name])
@@ -301,7 +306,6 @@ def drop(session: Session, tree: exp.Drop) -> Outcome:
         table = session.find(item, must_exist=not tree.args.get("exists"))
         if not session.columns(table):
             continue
-        session.write(table)
         for view in _views_bound_to(session, table):
             if not cascade:
                 raise RedshiftError(

@@ -197,7 +197,7 @@ class Product:
         """The manifest's entry where there is nothing to load: COPY fails without any file."""
         schema = ", ".join(f"`{name}` {kind}" for name, kind in self.columns.items())
         self.zones.spark.createDataFrame([], schema).coalesce(1).write.mode("overwrite").parquet(self.zones.uri(folder))
-        (file,) = self.zones.files(folder)
+        (file,) = self.zones.files(f"{folder}/*")
         return {"url": self.zones.uri(file.key), "mandatory": True, "meta": {"content_length": file.length}}
 
 
@@ -284,12 +284,14 @@ def main(arguments: Sequence[str]) -> None:
     labels = _product(zones, options, module, "labels")
     # The labels that became known in the window: those of earlier days, as far as there are any.
     first, last = (day - timedelta(days=options.label_lag_days) for day in (options.start, options.end))
-    print(labels.build(_days(max(first, labels.inputs.first_day() or first), last), may_be_empty=True))
+    begun = labels.inputs.first_day()
+    print(labels.build(_days(max(first, begun), last) if begun else [], may_be_empty=True))
     written = {}
     for product in (features, labels):
         product.write_manifests(f"{options.start}_{options.end}")
         written[product.partitions.zone] = tuple(sorted(product.committed))
-    zones.write_text(report_key(options.run_key, "features", options.start, options.end), Report(written).to_json())
+    job = f"features-{options.group}-v{options.version}"  # versions are built side by side in one run
+    zones.write_text(report_key(options.run_key, job, options.start, options.end), Report(written).to_json())
 
 
 def _product(zones: Zones, options: argparse.Namespace, module: ModuleType, kind: str) -> Product:

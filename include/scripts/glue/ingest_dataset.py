@@ -34,7 +34,7 @@ from datetime import date, timedelta
 
 from lake.partitions import Partitions, Write, until_settled
 from lake.rows import DeliveredRows, Reading
-from lake.zones import File, Zones, in_parallel, root_message
+from lake.zones import File, Zones, in_parallel, of_days, root_message
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
@@ -102,7 +102,7 @@ class Ingestion:
         first = max((day for day in there if day <= self.start), default=date.min)
         wanted = [day for day in there if day >= first]
         done = self.processed.commits(wanted)
-        files = {day: self.zones.files(self._landing(day)) for day in wanted}
+        files = self._listed(wanted)
         return [day for day in wanted if day not in done or done[day].sources != _sources(files[day])]
 
     def _landing(self, day: date) -> str:
@@ -112,7 +112,7 @@ class Ingestion:
         """One turn over these days. Returns those that were delivered again meanwhile."""
         self._forget(days)
         deliveries = self._deliveries(days)
-        raw = dict(zip(deliveries, in_parallel(self._keep, deliveries.values()), strict=True))
+        raw = self._kept(deliveries)
         in_parallel(lambda day: self._check_file(day, raw[day]), sorted(raw))
         self._check_volumes(days)
         self._check_rows()
@@ -143,7 +143,7 @@ class Ingestion:
 
     def _listed(self, days: Iterable[date]) -> dict[date, list[File]]:
         by_day: dict[date, list[File]] = {day: [] for day in days}
-        for file in self.zones.files(*(self._landing(day) for day in by_day)):
+        for file in self.zones.files(f"landing/{self.contract.name}/{of_days(by_day)}/*"):
             if file.day is not None:
                 by_day[file.day].append(file)
         return by_day
@@ -161,13 +161,17 @@ class Ingestion:
                 chosen[day] = files[0]
         return chosen
 
-    def _keep(self, file: File) -> File:
-        """The copy of a delivery in the raw zone, made if it is not there whole."""
-        key = f"raw/{self.contract.name}/ds={file.day}/delivery={file.stamp}/{file.name}"
-        there = self.zones.find(key)
-        if there is None or there.length != file.length:
-            self.zones.copy(file.key, key)
-        return File(key, file.length, file.modified)
+    def _kept(self, deliveries: dict[date, File]) -> dict[date, File]:
+        """The copies of deliveries in the raw zone, made where they are not there whole."""
+        folder = f"raw/{self.contract.name}"
+        there = {file.key: file.length for file in self.zones.files(f"{folder}/{of_days(deliveries)}/delivery=*/*")}
+        raw = {
+            day: File(f"{folder}/ds={day}/delivery={file.stamp}/{file.name}", file.length, file.modified)
+            for day, file in deliveries.items()
+        }
+        missing = [day for day, file in raw.items() if there.get(file.key) != file.length]
+        in_parallel(lambda day: self.zones.copy(deliveries[day].key, raw[day].key), missing)
+        return raw
 
     def _check_file(self, day: date, file: File) -> None:
         """What can be told without reading rows."""
@@ -272,18 +276,17 @@ class Ingestion:
 
     def _quarantine(self, days: Sequence[date], raw: dict[date, File]) -> None:
         """Tells of each day in breach why it is; a day that is right again leaves the quarantine."""
-
-        def tell(day: date) -> None:
-            key = f"quarantine/{self.contract.name}/ds={day}.json"
+        folder = f"quarantine/{self.contract.name}"
+        there = {file.key for file in self.zones.files(f"{folder}/{of_days(days)}.json")}
+        for day in days:
+            key = f"{folder}/ds={day}.json"
             breaches = [violation.as_dict() for violation in self.violations if violation.partition == partition_name(day)]
             if breaches:
                 delivery = raw[day].key if day in raw else None
                 told = {"delivery": delivery, "contract": self.contract.version, "run_key": self.run_key, "breaches": breaches}
                 self.zones.write_text(key, json.dumps(told, indent=1))
-            else:
+            elif key in there:
                 self.zones.delete(key)
-
-        in_parallel(tell, days)
 
 
 def _sources(files: Iterable[File]) -> dict[str, str]:

@@ -39,7 +39,7 @@ class Partitions:
 
     def committed_days(self) -> list[date]:
         """The days that have a commit, in order."""
-        days = [committed_day(file.key) for file in self.zones.files(commits_prefix(self.zone).rstrip("/"))]
+        days = [committed_day(file.key) for file in self.zones.files(f"{commits_prefix(self.zone)}*")]
         return sorted(day for day in days if day is not None)
 
     def commits(self, days: Iterable[date]) -> dict[date, Commit]:

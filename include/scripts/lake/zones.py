@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import shutil
+import uuid
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any, TypeVar
 
 from py4j.protocol import Py4JJavaError
@@ -15,8 +18,8 @@ from pyspark.sql import SparkSession
 
 THREADS = 16
 """Small calls at once: each is a round trip to S3 and little else."""
-_WRITTEN_WITHIN = 1.0
-"""Seconds that a small file may be empty because somebody is just writing it (on S3 it never is)."""
+
+_DAY = re.compile(r"ds=\d{4}-\d{2}-\d{2}")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -64,7 +67,10 @@ class Zones:
         self.spark, self.root = spark, root.rstrip("/")
         self._jvm, self._conf = spark._jvm, spark._jsc.hadoopConfiguration()
         self._hadoop = self._jvm.org.apache.hadoop.fs
-        self._root_path = str(self._hadoop.Path(self.root).toUri().getPath()).rstrip("/")
+        root_path = self._hadoop.Path(self.root)
+        self._fs = root_path.getFileSystem(self._conf)
+        self._root_path = str(root_path.toUri().getPath()).rstrip("/")
+        self._disk = self._folder_on_disk(root_path)
 
     def uri(self, key: str) -> str:
         """The whole address of a key."""
@@ -72,28 +78,24 @@ class Zones:
 
     def read_text(self, key: str) -> str | None:
         """Content of a small file; None if there is none."""
-        path, fs = self._at(key)
-        until = time.monotonic() + _WRITTEN_WITHIN
-        while True:
-            try:
-                stream = fs.open(path)
-            except Py4JJavaError as error:
-                if _is_not_found(error):
-                    return None
-                raise
-            try:
-                text = str(self._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
-            finally:
-                stream.close()
-            if text or time.monotonic() > until:
-                return text
-            time.sleep(0.05)
+        try:
+            stream = self._fs.open(self._path(key))
+        except Py4JJavaError as error:
+            if error.java_exception.getClass().getSimpleName() == "FileNotFoundException":
+                return None
+            raise
+        try:
+            return str(self._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+        finally:
+            stream.close()
 
     def write_text(self, key: str, text: str) -> None:
         """Writes a small file in place of what was there, in one piece: S3 shows an object when it is whole."""
-        path, fs = self._at(key)
         content = text.encode()
-        stream = fs.create(path, True, max(len(content), 4096))
+        if self._disk:
+            _replace(self._disk / key, lambda incoming: incoming.write_bytes(content))
+            return
+        stream = self._fs.create(self._path(key), True)
         try:
             stream.write(bytearray(content))
         finally:
@@ -101,39 +103,32 @@ class Zones:
 
     def delete(self, key: str) -> None:
         """Removes a file; does nothing where there is none."""
-        path, fs = self._at(key)
-        fs.delete(path, False)
+        self._fs.delete(self._path(key), False)
 
     def copy(self, source: str, target: str) -> None:
-        """Copies a file's bytes (they pass through the driver)."""
-        (source_path, source_fs), (target_path, target_fs) = self._at(source), self._at(target)
-        self._hadoop.FileUtil.copy(source_fs, source_path, target_fs, target_path, False, True, self._conf)
-
-    def find(self, key: str) -> File | None:
-        """The file of that key, if there is one."""
-        path, fs = self._at(key)
-        try:
-            return self._file(fs.getFileStatus(path))
-        except Py4JJavaError as error:
-            if _is_not_found(error):
-                return None
-            raise
+        """Copies a file's bytes (they pass through the driver); like a small file, the copy is there when it is whole."""
+        if self._disk:
+            original = self._disk / source
+            _replace(self._disk / target, lambda incoming: shutil.copyfile(original, incoming))
+            return
+        copy = self._hadoop.FileUtil.copy
+        copy(self._fs, self._path(source), self._fs, self._path(target), False, True, self._conf)
 
     def days(self, folder: str) -> list[date]:
         """The days for which ``<folder>/ds=YYYY-MM-DD`` exists as a folder, in order."""
-        found = [re.fullmatch(r"ds=(\d{4}-\d{2}-\d{2})", status.getPath().getName()) for status in self._list([folder])]
-        return sorted(date.fromisoformat(match[1]) for match in found if match)
+        names = [status.getPath().getName() for status in self._glob(f"{folder}/ds=*") if status.isDirectory()]
+        return sorted(date.fromisoformat(name[len("ds=") :]) for name in names if _DAY.fullmatch(name))
 
-    def files(self, *folders: str) -> list[File]:
-        """The files directly in these folders, hidden ones left out. Folders that do not exist have none."""
-        return [file for status in self._list(folders) if status.isFile() and not _hidden((file := self._file(status)).name)]
+    def files(self, pattern: str) -> list[File]:
+        """The files whose keys fit a pattern of Hadoop's (``*`` within a folder, ``{a,b}`` one of these), without hidden ones."""
+        return [file for status in self._glob(pattern) if status.isFile() and not _hidden((file := self._file(status)).name)]
 
     def files_below(self, folder: str) -> list[File]:
         """The files anywhere below a folder, hidden ones left out."""
-        path, fs = self._at(folder)
-        if not fs.exists(path):
+        path = self._path(folder)
+        if not self._fs.exists(path):
             return []
-        statuses, found = fs.listFiles(path, True), []
+        statuses, found = self._fs.listFiles(path, True), []
         while statuses.hasNext():
             file = self._file(statuses.next())
             if not any(_hidden(part) for part in file.key[len(folder) + 1 :].split("/")):
@@ -145,9 +140,8 @@ class Zones:
 
         :raises ValueError: it is no whole Parquet file
         """
-        path, _ = self._at(key)
         try:
-            source = self._jvm.org.apache.parquet.hadoop.util.HadoopInputFile.fromPath(path, self._conf)
+            source = self._jvm.org.apache.parquet.hadoop.util.HadoopInputFile.fromPath(self._path(key), self._conf)
             reader = self._jvm.org.apache.parquet.hadoop.ParquetFileReader.open(source)
         except Py4JJavaError as error:
             raise ValueError(root_message(error)) from None
@@ -156,36 +150,46 @@ class Zones:
         finally:
             reader.close()
 
-    def _at(self, key: str) -> tuple[Any, Any]:
-        path = self._hadoop.Path(self.uri(key))
-        return path, path.getFileSystem(self._conf)
+    def _folder_on_disk(self, root: Any) -> Path | None:
+        """The root as a folder, where it is one: of a test, or of a local S3. None on S3.
+
+        A disk shows a file while it is being written, and what a driver leaves there that dies. S3 does neither.
+        """
+        try:
+            address = self._fs.resolvePath(root).toUri()
+        except Py4JJavaError as error:
+            if error.java_exception.getClass().getSimpleName() == "FileNotFoundException":  # a prefix below which nothing is
+                return None
+            raise
+        return Path(str(address.getPath())) if address.getScheme() == "file" else None
+
+    def _path(self, key: str) -> Any:
+        return self._hadoop.Path(self.uri(key))
+
+    def _glob(self, pattern: str) -> list[Any]:
+        """The statuses of what fits a pattern: one call, however many there are."""
+        return list(self._fs.globStatus(self._path(pattern)) or [])
 
     def _file(self, status: Any) -> File:
         path = str(status.getPath().toUri().getPath())
         return File(path[len(self._root_path) + 1 :], status.getLen(), status.getModificationTime())
 
-    def _list(self, folders: Sequence[str]) -> Iterator[Any]:
-        """The statuses of what lies directly in these folders; of folders that do not exist, none."""
 
-        def statuses(folder: str) -> list[Any]:
-            path, fs = self._at(folder)
-            try:
-                return list(fs.listStatus(path))
-            except Py4JJavaError as error:
-                if _is_not_found(error):
-                    return []
-                raise
+def of_days(days: Iterable[date]) -> str:
+    """The folders of these days as a pattern for :meth:`Zones.files`."""
+    return f"ds={{{','.join(map(str, days))}}}"
 
-        for listed in in_parallel(statuses, folders):
-            yield from listed
+
+def _replace(target: Path, write: Callable[[Path], object]) -> None:
+    """Puts a file in place of what was there as S3 does: whole, or not at all when its writer dies."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    incoming = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
+    write(incoming)
+    os.replace(incoming, target)
 
 
 def _hidden(name: str) -> bool:
     return name.startswith(("_", "."))
-
-
-def _is_not_found(error: Py4JJavaError) -> bool:
-    return error.java_exception.getClass().getSimpleName() == "FileNotFoundException"
 
 
 def root_message(error: Py4JJavaError) -> str:

@@ -1,14 +1,15 @@
 """SageMaker processing job: challenger and champion on the same holdout, which neither has seen.
 
-    input/holdout/     Parquet files with ds, the features, and label (0 or 1)
-    input/challenger/  a model archive (model.tar.gz, or unpacked)
-    input/champion/    the same, or absent: there is no champion yet
+    input/holdout/           Parquet files with entity_id, ds, the features, and label (0 or 1)
+    input/challenger/        a model archive (model.tar.gz, or unpacked)
+    input/champion/          the same, or absent: there is no champion yet
+    input/holdout_champion/  the rows of holdout with the features that the champion was trained on, where they are others
 
-Both below ``--root`` (``/opt/ml/processing``). Writes ``output/evaluation.json``, and ``output/profile.json``, the challenger's
+All below ``--root`` (``/opt/ml/processing``). Writes ``output/evaluation.json``, and ``output/profile.json``, the challenger's
 reference for drift, so that it can be read without unpacking a model.
 
 Each model scores with its own ``code/inference.py`` and its own columns, through CSV lines, as a transform job would: what is
-judged is what will serve. So this script knows no algorithm.
+judged is what will serve. So this script knows no algorithm. Labels are those of ``holdout``, for both.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Contestant:
 
 
 def read_holdout(folder: Path) -> pd.DataFrame:
-    """The rows to judge on.
+    """The rows of a channel to judge on.
 
     :raises ValueError: no files, no rows, or rows without day or label
     """
@@ -84,8 +85,32 @@ def read_holdout(folder: Path) -> pd.DataFrame:
     rows = pd.concat([pd.read_parquet(path) for path in files], ignore_index=True) if files else pd.DataFrame()
     if rows.empty or not {"ds", "label"} <= set(rows.columns):
         found = f"{len(rows)} rows with {list(rows.columns)}"
-        raise ValueError(f"holdout: expected rows with ds and label in {folder}, found {found}")
+        raise ValueError(f"{folder.name}: expected rows with ds and label in {folder}, found {found}")
     return rows
+
+
+def same_entities(rows: pd.DataFrame, holdout: pd.DataFrame) -> pd.DataFrame:
+    """The rows in the order of the holdout's, which has to hold the same entities on the same days, each once.
+
+    :raises ValueError: it does not, with numbers and an example
+    """
+    key = ["entity_id", "ds"]
+    for name, frame in (("holdout", holdout), ("holdout_champion", rows)):
+        if "entity_id" not in frame:
+            raise ValueError(f"{name}: expected a column entity_id, found {list(frame.columns)}")
+        if (twice := frame.duplicated(key)).any():
+            example = " of ".join(map(str, frame.loc[twice, key].iloc[0]))
+            raise ValueError(f"{name}: expected each entity once a day, found {int(twice.sum())} more, e.g. {example}")
+    wanted, found = pd.MultiIndex.from_frame(holdout[key]), pd.MultiIndex.from_frame(rows[key])
+    missing, besides = wanted.difference(found), found.difference(wanted)
+    if len(missing) or len(besides):
+        example = " of ".join(map(str, [*missing, *besides][0]))
+        raise ValueError(
+            f"holdout_champion: expected the {len(wanted)} entities of the holdout, found {len(found)}: {len(missing)} of them "
+            f"missing, {len(besides)} others, e.g. {example}. Both models have to be judged on the same ones: load the same days "
+            "of both versions of the features"
+        )
+    return rows.set_index(found).loc[wanted].reset_index(drop=True)
 
 
 def judge(labels: np.ndarray, scores: np.ndarray) -> dict[str, float | None]:
@@ -101,7 +126,7 @@ def _json_number(value: float) -> float | None:
 def evaluate(root: Path) -> dict[str, Any]:
     """Judge the contestants below ``root`` and write the report. Returns the report.
 
-    :raises ValueError: the holdout or a model cannot be used
+    :raises ValueError: a holdout or a model cannot be used
     :raises FileNotFoundError: a model's archive is incomplete
     """
     rows = read_holdout(root / "input" / "holdout")
@@ -118,7 +143,9 @@ def evaluate(root: Path) -> dict[str, Any]:
         "difference": None,
     }
     if _holds_files(root / "input" / "champion"):
-        champion_scores = Contestant(root / "input" / "champion").scores(rows)
+        own = root / "input" / "holdout_champion"
+        champion_rows = same_entities(read_holdout(own), rows) if _holds_files(own) else rows
+        champion_scores = Contestant(root / "input" / "champion").scores(champion_rows)
         report["champion"] = judge(labels, champion_scores)
         difference = auc_difference(labels, scores, champion_scores, days, resamples=RESAMPLES)
         report["difference"] = {

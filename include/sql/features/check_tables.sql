@@ -2,14 +2,14 @@
 -- What the tables hold now against what was written to S3. A table of the session's own: were monitoring.load_checks read as well
 -- as written here, two loads of different tables could not be put into an order (error 1023).
 CREATE TEMP TABLE checks AS
-WITH {{ found("features." ~ model.features.table, "features") }},
+WITH {{ found("features." ~ features().table, "features") }},
 
-{{ found("labels." ~ model.name, "labels") }},
+{{ found("labels." ~ features().table, "labels") }},
 
 compared AS (
-    {{ compared("features." ~ model.features.table, "features") }}
+    {{ compared("features." ~ features().table, "features") }}
     UNION ALL
-    {{ compared("labels." ~ model.name, "labels") }}
+    {{ compared("labels." ~ features().table, "labels") }}
 )
 
 SELECT

@@ -1,3 +1,3 @@
 -- Exactly the days that were written, those without rows included: no other day can be lost.
-DELETE FROM labels.{{ model.name }}
+DELETE FROM labels.{{ features().table }}
 WHERE ds IN (SELECT ds FROM expected_labels)

@@ -1,8 +1,8 @@
-INSERT INTO features.{{ model.features.table }} (
+INSERT INTO features.{{ features().table }} (
     entity_id,
     event_time,
     ds,
-    {%- for name in model.features.columns %}
+    {%- for name in features().columns %}
     {{ name }},
     {%- endfor %}
     checksum
@@ -11,7 +11,7 @@ SELECT
     entity_id,
     event_time,
     event_time::DATE AS ds,
-    {%- for name in model.features.columns %}
+    {%- for name in features().columns %}
     {{ name }},
     {%- endfor %}
     checksum

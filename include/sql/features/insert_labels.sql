@@ -1,4 +1,4 @@
-INSERT INTO labels.{{ model.name }} (entity_id, event_time, ds, label, checksum)
+INSERT INTO labels.{{ features().table }} (entity_id, event_time, ds, label, checksum)
 SELECT
     entity_id,
     event_time,

@@ -4,4 +4,4 @@
 -- the transaction's snapshot (c_serial_isolation.html), so it has to be the first: the snapshot of who waited is then taken
 -- after the other's commit, and this transaction changes nothing that changed under it. Both in one statement and always in this
 -- order, so that nobody waits in a circle.
-LOCK TABLE latches.features_{{ model.features.table }}, latches.labels_{{ model.name }}
+LOCK TABLE latches.features_{{ features().table }}, latches.labels_{{ features().table }}

@@ -3,7 +3,7 @@
 CREATE TEMP TABLE stage_features (
     entity_id VARCHAR(128) NOT NULL,
     event_time TIMESTAMP NOT NULL,
-    {%- for name, column in model.features.columns.items() %}
+    {%- for name, column in features().columns.items() %}
     {{ name }} {{ column.sql_type }},
     {%- endfor %}
     checksum BIGINT NOT NULL

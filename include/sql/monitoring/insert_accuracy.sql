@@ -21,7 +21,7 @@ served AS (
         l.label
     FROM periods AS w
     INNER JOIN predictions.{{ model.name }} AS p ON p.ds BETWEEN w.period_start AND w.period_end
-    LEFT JOIN labels.{{ model.name }} AS l ON p.entity_id = l.entity_id AND p.ds = l.ds
+    LEFT JOIN labels.{{ features().table }} AS l ON p.entity_id = l.entity_id AND p.ds = l.ds
     WHERE p.model_version = {{ champion("version") }}
 ),
 

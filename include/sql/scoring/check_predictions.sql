@@ -7,7 +7,7 @@ WITH expected AS (
         ds,
         COUNT(*) AS row_count,
         SUM(checksum) AS checksum
-    FROM features.{{ model.features.table }}
+    FROM features.{{ features().table }}
     WHERE ds BETWEEN '{{ window().start }}' AND '{{ window().end }}'
     GROUP BY ds
 ),
@@ -18,7 +18,7 @@ scored AS (
         p.entity_id,
         f.checksum
     FROM predictions.{{ model.name }} AS p
-    LEFT JOIN features.{{ model.features.table }} AS f ON p.entity_id = f.entity_id AND p.ds = f.ds
+    LEFT JOIN features.{{ features().table }} AS f ON p.entity_id = f.entity_id AND p.ds = f.ds
     WHERE
         p.ds BETWEEN '{{ window().start }}' AND '{{ window().end }}'
         AND p.model_version = {{ champion("version") }}
@@ -28,7 +28,7 @@ scored AS (
         s.entity_id,
         f.checksum
     FROM stage_predictions AS s
-    LEFT JOIN features.{{ model.features.table }} AS f
+    LEFT JOIN features.{{ features().table }} AS f
         ON s.entity_id = f.entity_id AND f.ds BETWEEN '{{ window().start }}' AND '{{ window().end }}'
     WHERE f.entity_id IS NULL
 ),

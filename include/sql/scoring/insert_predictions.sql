@@ -6,5 +6,5 @@ SELECT
     s.score,
     '{{ run_key() }}' AS run_key
 FROM stage_predictions AS s
-INNER JOIN features.{{ model.features.table }} AS f ON s.entity_id = f.entity_id
+INNER JOIN features.{{ features().table }} AS f ON s.entity_id = f.entity_id
 WHERE f.ds BETWEEN '{{ window().start }}' AND '{{ window().end }}'

@@ -1,6 +1,6 @@
 {% from "training/_snapshot.sql.jinja" import snapshot -%}
 UNLOAD ($$
-    {{ snapshot(model, training()) }}
+    {{ snapshot(model.features, model.features, training()) }}
 $$)
 TO 's3://{{ settings.bucket }}/snapshots/{{ model.name }}/{{ run_key() }}/train/'
 IAM_ROLE '{{ settings.redshift_role_arn }}'

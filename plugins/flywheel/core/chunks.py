@@ -12,8 +12,8 @@ from datetime import date, datetime, timedelta
 from itertools import pairwise
 
 from flywheel.core.contracts import Contract
+from flywheel.core.features import Features
 from flywheel.core.runs import Window
-from flywheel.core.specs import ModelSpec
 
 #: Day to when its newest object was written (UTC).
 Times = Mapping[date, datetime]
@@ -48,9 +48,9 @@ def chunks(days: Iterable[date], size: int) -> list[Window]:
     return found
 
 
-def reach(model: ModelSpec) -> int:
+def reach(definition: Features) -> int:
     """How many days after a corrected one can change with it."""
-    return max(model.features.lookback_days, model.label.lag_days)
+    return max(definition.lookback_days, definition.label.lag_days)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Built:
-    """What is known of a model's features and labels, and of what they are made of.
+    """What is known of the features and labels of a group at one version, and of what they are made of.
 
     :param inputs: commits of each input dataset, of features and of labels
     :param snapshots: those of the inputs that are snapshots (cadence ``once``), of which a day takes the newest up to it
@@ -109,7 +109,7 @@ class Built:
     :param loaded_labels: likewise of labels, by the labels' day
     """
 
-    model: ModelSpec
+    definition: Features
     inputs: Mapping[str, Times]
     snapshots: Set[str] = frozenset()
     features: Times = field(default_factory=dict)
@@ -122,16 +122,16 @@ class Built:
 
         Besides the window's own days these are the days behind it that were built before and have become stale with it.
         """
-        behind = each_day(window.end + timedelta(days=1), window.end + timedelta(days=reach(self.model)))
+        behind = each_day(window.end + timedelta(days=1), window.end + timedelta(days=reach(self.definition)))
         return {day for day in each_day(window.start, window.end) if self._is_stale(day, rebuild=False)} | {
             day for day in behind if self._is_stale(day, rebuild=True)
         }
 
     def _is_stale(self, day: date, rebuild: bool) -> bool:
-        spec = self.model.features
-        label_day = day - timedelta(days=self.model.label.lag_days)
+        spec = self.definition
+        label_day = day - timedelta(days=spec.label.lag_days)
         parts = [(day, self.features, self.loaded_features, self._times(spec.inputs, day, spec.lookback_days))]
-        if label_day >= self.model.start_date:
+        if label_day >= spec.start_date:
             parts.append((label_day, self.labels, self.loaded_labels, self._times(spec.label_inputs, label_day, 0)))
         for own_day, commits, loads, sources in parts:
             made = commits.get(own_day)

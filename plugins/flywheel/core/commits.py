@@ -106,7 +106,7 @@ def committed_day(key: str) -> date | None:
 def report_key(run_key: str, job: str, start: date, end: date) -> str:
     """Key of what a job tells about its window: see :class:`Report`.
 
-    :param job: ``ingest`` or ``features``
+    :param job: ``ingest``, or ``features-<group>-v<N>``
     """
     return f"reports/{job}/{run_key}/{start}_{end}.json"
 

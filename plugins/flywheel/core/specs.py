@@ -1,80 +1,29 @@
 """The model spec: everything that makes one model, in one YAML file of ``include/models/``.
 
 The DAGs know nothing about any model; they read these objects. A key that is not here, or a value that cannot be, raises
-:class:`SpecError` with file, key, what was expected and what was found.
+:class:`SpecError` with file, key, what was expected and what was found. What the model's features are is in a file of its own
+(:mod:`flywheel.core.features`), of which a spec names the version.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from flywheel.core.errors import SpecError
-from flywheel.core.yaml_files import read_yaml
+from flywheel.core.features import Features, Label, Tier, load_feature_groups
+from flywheel.core.spec_files import Identifier, Spec, read_spec
 
-Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$", description="lower-case letters, digits, underscores")]
 Cron = Annotated[str, Field(pattern=r"^(\S+ ){4}\S+$", description="cron expression of five fields, UTC")]
 Scaling = Literal["auto", "linear", "logarithmic", "reverse_logarithmic"]
 InstanceType = Annotated[
     str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description="a SageMaker instance type, e.g. ml.m5.xlarge")
 ]
-
-
-class Spec(BaseModel):
-    """Base of all parts of a spec: immutable, and no key is accepted that is not declared."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FeatureColumn(Spec):
-    """One feature: its type, and whether it only describes the context (seasons) and is never by itself a reason to retrain."""
-
-    type: Literal["int", "bigint", "double", "category"]
-    context: bool = False
-    meaning: str = ""
-
-    @property
-    def sql_type(self) -> str:
-        """The Redshift type of the column."""
-        return {"int": "INTEGER", "bigint": "BIGINT", "double": "DOUBLE PRECISION", "category": "VARCHAR(64)"}[self.type]
-
-
-class Features(Spec):
-    """A feature group at one version, and the Spark module that computes it."""
-
-    group: Identifier
-    version: int = Field(ge=1)
-    module: Identifier = Field(description="module in include/scripts/emr/features/")
-    inputs: tuple[Identifier, ...] = Field(min_length=1, description="datasets that the features are made of")
-    label_inputs: tuple[Identifier, ...] = Field(min_length=1, description="datasets that the labels are made of")
-    lookback_days: int = Field(0, ge=0, le=400, description="days before the window that the features look at")
-    columns: dict[Identifier, FeatureColumn] = Field(min_length=1)
-
-    @property
-    def table(self) -> str:
-        """Redshift table without schema; versions live side by side."""
-        return f"{self.group}_v{self.version}"
-
-    def drivers(self) -> list[str]:
-        """The features whose drift by itself is a reason to retrain: all that are not context."""
-        return [name for name, column in self.columns.items() if not column.context]
-
-    def names(self, *types: str) -> list[str]:
-        """Feature names in the order of the spec, all or only those of the given types."""
-        return [name for name, column in self.columns.items() if not types or column.type in types]
-
-
-class Label(Spec):
-    """What is predicted, and how many days after the event it becomes known."""
-
-    meaning: str
-    lag_days: int = Field(ge=0, le=365)
 
 
 class Spot(Spec):
@@ -221,22 +170,61 @@ class Monitoring(Spec):
     cooldown_days: int = Field(28, ge=0)
 
 
-class ModelSpec(Spec):
-    """One model: names, features, label, and what each stage of its life needs."""
+class PinnedFeatures(Spec):
+    """The version of a feature group that the model is trained on: a file of ``include/features/``."""
+
+    group: Identifier
+    version: int = Field(ge=1)
+
+
+class _Model(Spec):
+    """What a model's file says and its spec knows alike."""
 
     name: Identifier
     description: str
     owner: str = Field(min_length=3, description="who answers for the model")
-    tier: Literal["tier_1", "tier_2", "tier_3"]
-    source: Identifier = Field(description="dataset whose ingest DAG feeds the features")
-    start_date: date = Field(description="first day with data")
-    end_date: date | None = Field(None, description="last day with data; null while data keep coming")
-    features: Features
-    label: Label
+    tier: Tier
     training: Training
     promotion: Promotion
     scoring: Scoring
     monitoring: Monitoring
+
+
+class ModelFile(_Model):
+    """One model: names, features, and what each stage of its life needs."""
+
+    features: PinnedFeatures
+
+
+class ModelSpec(_Model):
+    """One model, with the definitions of its features at hand.
+
+    ``feature_version`` is the version that the next challenger is trained on. The champion may be of another; all versions of the
+    group are in ``feature_versions``.
+    """
+
+    feature_version: int
+    feature_versions: Mapping[int, Features]
+
+    @property
+    def features(self) -> Features:
+        """The features that the spec pins."""
+        return self.feature_versions[self.feature_version]
+
+    @property
+    def label(self) -> Label:
+        """What is predicted."""
+        return self.features.label
+
+    @property
+    def start_date(self) -> date:
+        """First day with data."""
+        return self.features.start_date
+
+    @property
+    def end_date(self) -> date | None:
+        """Last day with data; None while data keep coming."""
+        return self.features.end_date
 
     @property
     def package_group(self) -> str:
@@ -247,52 +235,27 @@ class ModelSpec(Spec):
 def load_model_spec(path: Path) -> ModelSpec:
     """The model spec in ``path``, whose file name must be the model's name.
 
+    Its features are defined in ``features``, the folder beside the file's own.
+
     :raises SpecError: naming file, key, expected and found; unknown keys get a suggestion
     """
-    content = read_yaml(path)
-    try:
-        spec = ModelSpec.model_validate(content)
-    except ValidationError as error:
-        raise _first_error(path, error) from None
-    if spec.name != path.stem:
-        raise SpecError(str(path), "name", f"the file's name, {path.stem!r}", spec.name)
-    return spec
+    file = read_spec(path, ModelFile)
+    if file.name != path.stem:
+        raise SpecError(str(path), "name", f"the file's name, {path.stem!r}", file.name)
+    defined = load_feature_groups(path.parent.parent / "features")
+    pinned = file.features
+    if pinned.group not in defined:
+        raise SpecError(str(path), "features.group", f"one of {_listed(defined)}, which include/features defines", pinned.group)
+    versions = defined[pinned.group]
+    if pinned.version not in versions:
+        known = _listed(definition.table for definition in versions.values())
+        raise SpecError(str(path), "features.version", f"one of those that include/features defines ({known})", pinned.version)
+    parts = {name: getattr(file, name) for name in _Model.model_fields}
+    return ModelSpec(**parts, feature_version=pinned.version, feature_versions=versions)
 
 
-def _first_error(path: Path, error: ValidationError) -> SpecError:
-    """Pydantic's first complaint in the words of :class:`SpecError`."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "file"
-    found = first.get("input")
-    if first["type"] == "extra_forbidden":
-        known = _keys_at(first["loc"][:-1])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        return SpecError(str(path), key, f"one of the known keys {', '.join(known)}{hint}", first["loc"][-1])
-    if first["type"] == "missing":
-        return SpecError(str(path), key, "a value (the key is required)", "nothing")
-    expected = re.sub(r"^(Value error, |Input should be )", "", first["msg"])
-    return SpecError(str(path), key, expected, found if not isinstance(found, (dict, BaseModel)) else "see above")
-
-
-def _keys_at(location: tuple[int | str, ...]) -> list[str]:
-    """The keys that the part of a model spec at ``location`` knows."""
-    models: list[type[Spec]] = [ModelSpec]
-    for part in location:
-        fields = [model.model_fields[str(part)].annotation for model in models if part in model.model_fields]
-        tagged = [
-            model for model in models if "type" in model.model_fields and part in get_args(model.model_fields["type"].annotation)
-        ]
-        # A part that is neither a field nor a tag is a key of a mapping, whose values are of the same models.
-        models = [found for field in fields for found in _specs_in(field)] or tagged or models
-    return sorted({name for model in models for name in model.model_fields})
-
-
-def _specs_in(annotation: Any) -> list[type[Spec]]:
-    """The parts of a spec that a field's type names, itself, in a mapping or as alternatives."""
-    if isinstance(annotation, type) and issubclass(annotation, Spec):
-        return [annotation]
-    return [found for argument in get_args(annotation) for found in _specs_in(argument)]
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 @lru_cache

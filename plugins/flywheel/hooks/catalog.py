@@ -118,6 +118,16 @@ class ZoneTable:
                 # A partition that somebody has removed in between is missing in the next list, and made again.
                 list(_refused(answer, "PartitionValueList", but="EntityNotFoundException"))
 
+    def drop(self) -> bool:
+        """Removes the table with its partitions, and no file. Returns whether it was there."""
+        try:
+            self.glue.delete_table(DatabaseName=self.database, Name=self.name)
+        except ClientError as error:
+            if _code(error) != "EntityNotFoundException":
+                raise
+            return False
+        return True
+
     def _ensure_table(self, newest: Commit) -> None:
         """The table with at least the columns of this commit; in its order, if none newer has told the columns before."""
         while True:

@@ -1,20 +1,23 @@
 """Zones of the lake as S3 lists them (:mod:`flywheel.core.commits` tells how they are laid out).
 
-Only ``ListObjectsV2`` is asked, a thousand keys a call and never one call per day.
+What is there is asked of ``ListObjectsV2`` only, a thousand keys a call and never one call per day.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import batched
 from typing import Any
 
 from flywheel.core.commits import Commit, commit_key, commits_prefix
 
 #: A snapshot of whatever age is the newest until the next one: where their lists begin.
 EVER = date(1970, 1, 1)
+#: S3's own limit of keys in one DeleteObjects.
+BATCH = 1000
 #: Commits that are read at the same time: as many as botocore keeps connections.
 READERS = 10
 
@@ -73,3 +76,25 @@ def read_commits(s3: Any, bucket: str, zone: str, days: Iterable[date]) -> dict[
     wanted = sorted(days)
     with ThreadPoolExecutor(READERS) as pool:
         return dict(zip(wanted, pool.map(read, wanted), strict=True))
+
+
+def objects(s3: Any, bucket: str, prefix: str) -> Iterator[tuple[str, datetime]]:
+    """Key and time of everything below a prefix."""
+    pages: Iterable[dict[str, Any]] = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    for page in pages:
+        for entry in page.get("Contents", []):
+            yield entry["Key"], entry["LastModified"]
+
+
+def delete(s3: Any, bucket: str, keys: Iterable[str]) -> int:
+    """Deletes objects, a thousand in a call. Returns how many.
+
+    :raises ValueError: S3 refuses one, naming it
+    """
+    count = 0
+    for some in batched(keys, BATCH):
+        answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True})
+        for error in answer.get("Errors", []):
+            raise ValueError(f"s3://{bucket}/{error['Key']}: expected to be deleted, S3 says {error['Code']}: {error['Message']}")
+        count += len(some)
+    return count

@@ -12,8 +12,8 @@ from airflow.sdk import BaseOperator
 
 from flywheel.core.chunks import Built, Delivered, Times, chunks, each_day, reach
 from flywheel.core.contracts import Contract
+from flywheel.core.features import Features
 from flywheel.core.runs import Window, parse_day
-from flywheel.core.specs import ModelSpec
 from flywheel.hooks.jobs import Identity
 from flywheel.hooks.zones import EVER, committed, landed
 from flywheel.operators.redshift import RedshiftQueryOperator
@@ -98,33 +98,30 @@ class PlanFeaturesOperator(RedshiftQueryOperator):
     behind the run's last one that were built before and have become stale are taken along: a corrected day changes the features
     of those that look back at it.
 
-    :param model: the model's spec
+    :param definition: the feature group at one version; days of the run on which it has no data are left out
     :param datasets: the contracts of its inputs, by name
     :param first_day: first day of the run (templated)
     :param last_day: last day of the run, inclusive (templated)
-    :param chunk_days: the most days in one chunk
-    Returns ``[{"start", "end"}]``: contiguous days.
+    Returns ``[{"start", "end"}]``: contiguous days, at most ``chunk_days`` of the definition in one.
     """
 
     template_fields: Sequence[str] = (*RedshiftQueryOperator.template_fields, "first_day", "last_day")
 
-    def __init__(
-        self, *, model: ModelSpec, datasets: Mapping[str, Contract], first_day: str, last_day: str, chunk_days: int, **kwargs: Any
-    ):
+    def __init__(self, *, definition: Features, datasets: Mapping[str, Contract], first_day: str, last_day: str, **kwargs: Any):
         super().__init__(**kwargs)
-        self.model, self.datasets, self.chunk_days = model, dict(datasets), chunk_days
+        self.definition, self.datasets = definition, dict(datasets)
         self.first_day, self.last_day = first_day, last_day
         self._overwrite = False
 
     def execute(self, context: Context) -> Any:
         """Asks for the loads first: what is loaded after that is loaded once more, never left out."""
         settings().need("bucket")
-        window, lag = self._window(), timedelta(days=self.model.label.lag_days)
+        window, lag = self._window(), timedelta(days=self.definition.label.lag_days)
         self.parameters = {
-            "features_table": f"features.{self.model.features.table}",
-            "labels_table": f"labels.{self.model.name}",
+            "features_table": f"features.{self.definition.table}",
+            "labels_table": f"labels.{self.definition.table}",
             "first_day": (window.start - lag).isoformat(),
-            "last_day": (window.end + timedelta(days=reach(self.model))).isoformat(),
+            "last_day": (window.end + timedelta(days=reach(self.definition))).isoformat(),
         }
         return super().execute(context)
 
@@ -135,7 +132,12 @@ class PlanFeaturesOperator(RedshiftQueryOperator):
 
     def result(self, client: Any, identity: Identity, description: Mapping[str, Any]) -> list[dict[str, str]]:
         """Lists the zones, and compares."""
-        window = self._window()
+        asked, definition = self._window(), self.definition
+        first, last = definition.start_date, definition.end_date or date.max
+        if asked.end < first or asked.start > last:
+            self.log.info("%s has no data from %s to %s", definition.table, asked.start, asked.end)
+            return []
+        window = Window(max(asked.start, first), min(asked.end, last))
         loads: dict[str, dict[date, datetime]] = {"features": {}, "labels": {}}
         for row in super().result(client, identity, description):
             loaded_at = datetime.fromisoformat(row["loaded_at"]).replace(tzinfo=UTC)
@@ -144,28 +146,27 @@ class PlanFeaturesOperator(RedshiftQueryOperator):
         wanted = built.stale_days(window)
         if self._overwrite:
             wanted |= set(each_day(window.start, window.end))
-        return planned(self.log, window, wanted, self.chunk_days)
+        return planned(self.log, window, {day for day in wanted if day <= last}, definition.chunk_days)
 
     def _window(self) -> Window:
         return Window(parse_day(self.first_day, "first_day"), parse_day(self.last_day, "last_day"))
 
     def _built(self, window: Window, loads: Mapping[str, Times]) -> Built:
-        spec, s3, bucket = self.model.features, self.client_with("s3"), settings().bucket
+        spec, s3, bucket = self.definition, self.client_with("s3"), settings().bucket
         snapshots = {name for name, contract in self.datasets.items() if contract.cadence == "once"}
-        last = window.end + timedelta(days=reach(self.model))
-        first = window.start - timedelta(days=max(spec.lookback_days, self.model.label.lag_days))
-        group = f"{spec.group}/v{spec.version}"
+        last = window.end + timedelta(days=reach(spec))
+        first = window.start - timedelta(days=max(spec.lookback_days, spec.label.lag_days))
 
         def commits(zone: str, since: date = first) -> Times:
             return committed(s3, bucket, zone, since, last)
 
         names = {*spec.inputs, *spec.label_inputs}
         return Built(
-            self.model,
+            spec,
             {name: commits(f"processed/{name}", EVER if name in snapshots else first) for name in names},
             snapshots,
-            commits(f"features/{group}"),
-            commits(f"labels/{group}"),
+            commits(f"features/{spec.zone}"),
+            commits(f"labels/{spec.zone}"),
             loads["features"],
             loads["labels"],
         )

@@ -24,16 +24,17 @@ class MeasureDriftOperator(RedshiftQueryOperator):
     One statement, one scan of the days needed (API: ``ExecuteStatement``); what comes back is one row of counts per day.
 
     :param model: the model's spec
+    :param table: the table of the features that the champion was trained on (templated)
     :param profile: S3 URI of the champion's ``profile.json`` (templated)
     :param periods: ``[{"start", "end"}]``, days inclusive; they may overlap (templated)
     Returns ``[{"start", "end", "feature", "psi", "threshold", "rows", "state"}]``, see :func:`flywheel.core.drift.compare`.
     """
 
-    template_fields: Sequence[str] = (*RedshiftQueryOperator.template_fields, "profile", "periods")
+    template_fields: Sequence[str] = (*RedshiftQueryOperator.template_fields, "table", "profile", "periods")
 
-    def __init__(self, *, model: ModelSpec, profile: str, periods: str, **kwargs: Any):
+    def __init__(self, *, model: ModelSpec, table: str, profile: str, periods: str, **kwargs: Any):
         super().__init__(**kwargs)
-        self.model, self.profile, self.periods = model, profile, periods
+        self.model, self.table, self.profile, self.periods = model, table, profile, periods
 
     def execute(self, context: Context) -> Any:
         """Reads the profile (some 20 kB), writes the statement, runs it."""
@@ -44,7 +45,7 @@ class MeasureDriftOperator(RedshiftQueryOperator):
                 "SELECT",
                 "    ds",
                 *(f"    , {expression} AS {alias}" for alias, expression in counts.items()),
-                f"FROM features.{self.model.features.table}",
+                f"FROM {self.table}",
                 "WHERE ds BETWEEN :first_day AND :last_day",
                 "GROUP BY ds",
             ]

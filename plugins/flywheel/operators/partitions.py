@@ -56,7 +56,7 @@ class PublishPartitionsOperator(BaseOperator):
     Notes on the contract are told in one message to the alerts topic. Which of them were told is kept beside the run's reports,
     so that a retry tells only new ones; a task that dies in the instant between the message and that file tells twice.
 
-    :param job: whose reports to read, ``ingest`` or ``features``
+    :param job: whose reports to read, as the job names them
     :param zones: the zones that the run writes
     :param first_day: first day of the run (templated)
     :param last_day: last day of the run, inclusive (templated)
@@ -78,7 +78,7 @@ class PublishPartitionsOperator(BaseOperator):
         first_day: str = "{{ window().start }}",
         last_day: str = "{{ window().end }}",
         run_key: str = "{{ run_key() }}",
-        chunks: str = "{{ ti.xcom_pull(task_ids='plan_chunks') | tojson }}",
+        chunks: str = "{{ chunks() | tojson }}",
         aws_conn_id: str | None = "aws_default",
         **kwargs: Any,
     ):

@@ -62,7 +62,8 @@ class RedshiftStatementsOperator(RedshiftOperator):
     the same try: the other one is mostly gone in seconds, where a retry of the task waits half a minute, uses up one of the few
     that are there for real failures, and has to be configured for each task.
 
-    :param sql: files below ``include/sql``, one statement each, or statements (templated)
+    :param sql: files below ``include/sql``, one statement each, or statements (templated). Those that are blank once they are
+        rendered are not sent: a template can leave a statement out
     Returns ``{"Id", "rows": [rows that each statement returned or touched, -1 where AWS does not say]}``.
     """
 
@@ -72,7 +73,8 @@ class RedshiftStatementsOperator(RedshiftOperator):
 
     def start(self, client: Any, name: str) -> Identity:
         """Sends the batch."""
-        return {"Id": client.batch_execute_statement(Sqls=self.sql, **self.target(name))["Id"]}
+        statements = [statement for statement in self.sql if statement.strip()]
+        return {"Id": client.batch_execute_statement(Sqls=statements, **self.target(name))["Id"]}
 
     def pause_before_next(self, failure: str) -> float | None:
         """A growing pause, as long as Redshift has not rolled the batch back too often."""

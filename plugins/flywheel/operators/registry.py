@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from flywheel.core.promotion import decide
 from flywheel.core.specs import ModelSpec
-from flywheel.operators.sagemaker import CONTENT_TYPE
+from flywheel.operators.sagemaker import CONTENT_TYPE, PARQUET
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -47,16 +47,7 @@ class RegistryOperator(BaseOperator):
 
     def packages(self, **filters: Any) -> list[dict[str, Any]]:
         """Summaries of the group's versions, newest first; none when the group does not exist yet."""
-        pages = self.client.get_paginator("list_model_packages").paginate(
-            ModelPackageGroupName=self.model.package_group, **filters
-        )
-        try:
-            found = [package for page in pages for package in page["ModelPackageSummaryList"]]
-        except ClientError as error:
-            if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
-                return []
-            raise
-        return sorted(found, key=lambda package: package["ModelPackageVersion"], reverse=True)
+        return list_packages(self.client, self.model.package_group, **filters)
 
 
 class ResolveChampionOperator(RegistryOperator):
@@ -142,7 +133,7 @@ class RegisterChallengerOperator(RegistryOperator):
             ModelApprovalStatus="PendingManualApproval",
             InferenceSpecification={
                 "Containers": [{"Image": self.image, "ModelDataUrl": self.model_data, "Environment": INFERENCE_ENVIRONMENT}],
-                "SupportedContentTypes": [CONTENT_TYPE],
+                "SupportedContentTypes": [CONTENT_TYPE, PARQUET],
                 "SupportedResponseMIMETypes": [CONTENT_TYPE],
             },
             ModelMetrics={
@@ -231,6 +222,21 @@ class SettleChallengerOperator(RegistryOperator):
         for asset in self.outlets if self.asset_extra else ():
             context["outlet_events"][asset].extra = dict(self.asset_extra)
         return {"arn": self.arn, "status": self.status, "reason": self.reason}
+
+
+def list_packages(client: Any, group: str, **filters: Any) -> list[dict[str, Any]]:
+    """Summaries of a package group's versions, newest first; none when the group does not exist.
+
+    :param client: a ``sagemaker`` client
+    """
+    pages = client.get_paginator("list_model_packages").paginate(ModelPackageGroupName=group, **filters)
+    try:
+        found = [package for page in pages for package in page["ModelPackageSummaryList"]]
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
+            return []
+        raise
+    return sorted(found, key=lambda package: package["ModelPackageVersion"], reverse=True)
 
 
 def as_metadata(text: str) -> str:

@@ -16,7 +16,9 @@ from flywheel.hooks.jobs import Identity
 from flywheel.operators.job import JobFailed, JobOperator
 from flywheel.settings import image_uri, settings
 
-CONTENT_TYPE = "text/csv"
+CONTENT_TYPE, PARQUET = "text/csv", "application/x-parquet"
+#: A file of a transform job is one request. SageMaker takes up to 100 MB; Redshift unloads files of at most 16.
+LARGEST_FILE_MB = 64
 CHECKPOINTS = "/opt/ml/checkpoints"
 
 
@@ -286,13 +288,14 @@ class ProcessOperator(SageMakerJobOperator):
 
 
 class TransformOperator(SageMakerJobOperator):
-    """Scores CSV lines with a registered model (API: ``CreateModel`` if need be, ``CreateTransformJob``).
+    """Scores Parquet files with a registered model (API: ``CreateModel`` if need be, ``CreateTransformJob``).
 
-    Each input line is an entity's id followed by its features; each output line is the id and the score.
+    Each file goes to the model whole, as the bytes that the features are, and becomes lines of an entity's id and its score. So
+    the files must be of moderate size: as small as :data:`LARGEST_FILE_MB`.
 
     :param model_name: name of the model to score with, made when there is none (templated)
     :param model_package_arn: the registered version that it is made from (templated)
-    :param input_uri: S3 prefix of the CSV files (templated)
+    :param input_uri: S3 prefix of the Parquet files (templated)
     :param output_uri: S3 prefix for ``<file>.out`` (templated)
     """
 
@@ -319,16 +322,15 @@ class TransformOperator(SageMakerJobOperator):
         return {
             "TransformJobName": name,
             "ModelName": self.model_name,
-            "BatchStrategy": "MultiRecord",
-            "MaxPayloadInMB": 6,
-            "MaxConcurrentTransforms": self.compute.instance_count,
+            "BatchStrategy": "SingleRecord",
+            "MaxPayloadInMB": LARGEST_FILE_MB,
+            "MaxConcurrentTransforms": 1,
             "TransformInput": {
                 "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": self.input_uri}},
-                "ContentType": CONTENT_TYPE,
-                "SplitType": "Line",
+                "ContentType": PARQUET,
+                "SplitType": "None",
             },
-            "TransformOutput": {"S3OutputPath": self.output_uri, "Accept": CONTENT_TYPE, "AssembleWith": "Line"},
-            "DataProcessing": {"InputFilter": "$[1:]", "JoinSource": "Input", "OutputFilter": "$[0,-1]"},
+            "TransformOutput": {"S3OutputPath": self.output_uri, "Accept": CONTENT_TYPE, "AssembleWith": "None"},
             "TransformResources": {
                 "InstanceType": self.compute.instance_type,
                 "InstanceCount": self.compute.instance_count,

@@ -34,13 +34,15 @@ class PinSnapshotOperator(RedshiftStatementsOperator):
     :param contracts: of the datasets that its features and labels are made of
     :param snapshot: S3 URI without a slash at the end (templated)
     :param run_key: the run's name (templated)
-    :param sql: UNLOADs, then one statement with a row per part: ``part``, ``first_day``, ``last_day``, ``row_count``,
-        ``features_checksum``, ``labels_checksum`` (templated)
+    :param sql: UNLOADs, then one statement with a row per part: ``part``, ``first_day``, ``last_day``, ``feature_version``,
+        ``row_count``, ``features_checksum``, ``labels_checksum`` (templated)
+    :param champion_version: the version of the features that the champion was trained on (templated)
     Returns the manifest without its list of files.
-    :raises ValueError: UNLOAD's own manifests say something else than the description
+    :raises ValueError: UNLOAD's own manifests say something else than the description; or the run has pinned nothing to judge the
+        present champion on, because another was champion then
     """
 
-    template_fields: Sequence[str] = (*RedshiftStatementsOperator.template_fields, "snapshot", "run_key")
+    template_fields: Sequence[str] = (*RedshiftStatementsOperator.template_fields, "snapshot", "run_key", "champion_version")
 
     def __init__(
         self,
@@ -49,25 +51,32 @@ class PinSnapshotOperator(RedshiftStatementsOperator):
         contracts: Mapping[str, Contract],
         snapshot: str,
         run_key: str = "{{ run_key() }}",
+        champion_version: str = "{{ features().version }}",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.model, self.contracts = model, dict(contracts)
-        self.snapshot, self.run_key = snapshot, run_key
+        self.snapshot, self.run_key, self.champion_version = snapshot, run_key, champion_version
 
     def execute(self, context: Context) -> Any:
         """Pins, unless this run has pinned before."""
         there = self._read(f"{self.snapshot}/manifest.json")
         if there is None:
             return super().execute(context)
+        judged_on = {str(part["feature_version"]) for name, part in there["parts"].items() if name != "train"}
+        if self.champion_version not in judged_on:
+            raise ValueError(
+                f"{self.snapshot}/manifest.json: expected a holdout with features of version {self.champion_version}, for the "
+                f"champion, found {', '.join(sorted(judged_on))}: another was champion when this run pinned. Start a new run"
+            )
         self.log.info("%s is pinned since %s: the run stays with it", self.snapshot, there["pinned_at"])
         return _without_files(there)
 
     def result(self, client: Any, identity: Identity, description: Mapping[str, Any]) -> Any:
         """Writes the manifest."""
         last = description["SubStatements"][-1]["Id"]
-        parts = [self._part(row) for row in read_rows(client, last)]
-        columns = parts[0]["columns"]
+        parts = sorted((self._part(row) for row in read_rows(client, last)), key=lambda part: part["part"])
+        (columns,) = (part["columns"] for part in parts if part["part"] == "train")
         features = self.model.features
         manifest = {
             "model": self.model.name,
@@ -96,6 +105,7 @@ class PinSnapshotOperator(RedshiftStatementsOperator):
             "part": row["part"],
             "start": row["first_day"],
             "end": row["last_day"],
+            "feature_version": row["feature_version"],
             "rows": row["row_count"],
             "features_checksum": row["features_checksum"],
             "labels_checksum": row["labels_checksum"],

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.sdk import BaseOperator
 
 from flywheel.core.commits import commits_prefix
-from flywheel.hooks.zones import newest_by_day, read_commits
+from flywheel.hooks.zones import delete, newest_by_day, objects, read_commits
 from flywheel.settings import settings
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-#: S3's own limit of keys in one DeleteObjects.
-BATCH = 1000
 _WRITTEN = re.compile(r"/write=(?P<write>[^/]+)/(?:ds=(?P<ds>\d{4}-\d{2}-\d{2})/)?")
 
 
@@ -56,7 +53,7 @@ class SweepLakeOperator(BaseOperator):
         bucket, long_ago = settings().bucket, datetime.now(UTC) - self.keep
         written: dict[str, dict[date | None, list[str]]] = defaultdict(lambda: defaultdict(list))
         young: set[str] = set()
-        for key, modified in _objects(s3, bucket, f"{zone}/write="):
+        for key, modified in objects(s3, bucket, f"{zone}/write="):
             found = _WRITTEN.search(key)
             assert found, key
             written[found["write"]][date.fromisoformat(found["ds"]) if found["ds"] else None].append(key)
@@ -82,18 +79,4 @@ class SweepLakeOperator(BaseOperator):
             garbage += [key for day in gone for key in by_day[day]]
             if gone >= {day for day in by_day if day}:  # nothing of it is left: its markers go too
                 garbage += by_day.get(None, [])
-        for keys in batched(garbage, BATCH):
-            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True})
-            for error in answer.get("Errors", []):
-                raise ValueError(
-                    f"s3://{bucket}/{error['Key']}: expected to be deleted, S3 says {error['Code']}: {error['Message']}"
-                )
-        return len(garbage)
-
-
-def _objects(s3: Any, bucket: str, prefix: str) -> Iterator[tuple[str, datetime]]:
-    """Key and time of everything below a prefix."""
-    pages: Iterable[dict[str, Any]] = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    for page in pages:
-        for entry in page.get("Contents", []):
-            yield entry["Key"], entry["LastModified"]
+        return delete(s3, bucket, garbage)

@@ -13,6 +13,7 @@ Both read what a monitoring run has written into the ``monitoring`` schema; they
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -69,20 +70,23 @@ class DriftSensor(RedshiftQueryOperator):
 class PsiDriftSensor(DriftSensor):
     """Breach when the PSI of one of the watched features is past its threshold.
 
-    :param features: the features whose drift counts; the others are context
+    :param features: the features whose drift counts, names or a JSON list of them; the others are context (templated)
     """
 
-    def __init__(self, *, features: Sequence[str], **kwargs: Any):
+    template_fields: Sequence[str] = (*DriftSensor.template_fields, "features")
+
+    def __init__(self, *, features: Sequence[str] | str, **kwargs: Any):
         super().__init__(sql="monitoring/select_feature_drift.sql", **kwargs)
-        self.features = list(features)
+        self.features = features
 
     def judge(self, rows: list[dict[str, Any]]) -> tuple[bool, str]:
         """The worst features first."""
-        watched = {row["feature"]: row for row in rows if row["feature"] in self.features}
+        names = json.loads(self.features) if isinstance(self.features, str) else self.features
+        watched = {row["feature"]: row for row in rows if row["feature"] in names}
         drifted = [row for row in watched.values() if row["state"] == "drift"]
         if drifted:
             return True, "PSI " + ", ".join(f"{row['feature']} {row['psi']:.3f} over {row['threshold']:.3f}" for row in drifted)
-        unsure = sorted(set(self.features) - set(watched)) + [n for n, row in watched.items() if row["state"] == "insufficient"]
+        unsure = sorted(set(names) - set(watched)) + [n for n, row in watched.items() if row["state"] == "insufficient"]
         if unsure:
             raise CannotTell(f"cannot tell: too few rows, or none, for {', '.join(unsure)}")
         worst = max(watched.values(), key=lambda row: row["psi"])

@@ -80,6 +80,7 @@ class Warehouse:
 
     def __init__(self, aws: LocalAwsProcess, model: ModelSpec):
         self.aws, self.model = aws, model
+        self.features = model.features  # those of the champion
         self.database = f"sql{next(NUMBERS)}"
         self.target = {"WorkgroupName": "tests", "Database": self.database}
         self.client, self.s3 = aws.client("redshift-data"), aws.client("s3")
@@ -127,11 +128,14 @@ class Warehouse:
         settings = SimpleNamespace(bucket=BUCKET, redshift_role_arn=ROLE)
         context: dict[str, Any] = {
             "model": self.model,
+            "features": lambda: self.features,
             "settings": settings,
             "run_key": lambda: run_key,
             "manifest": lambda zone: f"s3://{BUCKET}/{self.database}/{zone}/{run_key}.json",
             "expected": lambda zone: f"s3://{BUCKET}/{self.database}/{zone}/{run_key}.csv",
             "window": lambda: SimpleNamespace(start=start, end=end),
+            "training": lambda: SimpleNamespace(start=start, end=start),
+            "holdout": lambda: SimpleNamespace(start=end, end=end),
             "champion": {"version": version}.__getitem__,
         }
         return [TEMPLATES.get_template(f"{name}.sql").render(context) for name in names]
@@ -185,7 +189,7 @@ class Warehouse:
 
     def tables(self) -> tuple[list[list[Any]], list[list[Any]]]:
         """All rows of the model's features and labels."""
-        names = (f"features.{self.model.features.table}", f"labels.{self.model.name}")
+        names = (f"features.{self.model.features.table}", f"labels.{self.model.features.table}")
         features, labels = (self.rows(f"SELECT * FROM {name} ORDER BY entity_id, checksum") for name in names)
         return features, labels
 

@@ -37,7 +37,7 @@ def test_a_load_puts_what_was_written_into_the_tables_and_tells_it(warehouse: An
     assert warehouse.rows("SELECT table_name, ds, row_count, run_key FROM monitoring.loads ORDER BY table_name, ds") == [
         ["features.flight_delay_v1", "2013-01-01", 2, "r1"],
         ["features.flight_delay_v1", "2013-01-02", 1, "r1"],
-        ["labels.flight_delay", "2013-01-01", 2, "r1"],
+        ["labels.flight_delay_v1", "2013-01-01", 2, "r1"],
     ]
     checks = warehouse.rows(
         "SELECT ds, rows_expected, rows_found, keys_found, checksum_expected, checksum_found, passed, run_key "

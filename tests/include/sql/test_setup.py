@@ -15,23 +15,23 @@ def names(warehouse: Any, schema: str) -> list[str]:
 
 
 def test_the_tables_of_every_model_are_there_and_stay_when_it_is_run_again(warehouse: Any) -> None:
-    warehouse.run(["INSERT INTO labels.flight_delay VALUES ('a', '2013-01-01', '2013-01-01', 1, 1)"])
+    warehouse.run(["INSERT INTO labels.flight_delay_v1 VALUES ('a', '2013-01-01', '2013-01-01', 1, 1)"])
     run_setup_sql("tests", warehouse.database)
-    assert names(warehouse, "features") == ["flight_delay_v1"]
-    assert names(warehouse, "labels") == names(warehouse, "predictions") == ["flight_delay"]
-    assert names(warehouse, "latches") == ["features_flight_delay_v1", "labels_flight_delay", "predictions_flight_delay"]
+    assert names(warehouse, "features") == names(warehouse, "labels") == ["flight_delay_v1"]
+    assert names(warehouse, "predictions") == ["flight_delay"]
+    assert names(warehouse, "latches") == ["features_flight_delay_v1", "labels_flight_delay_v1", "predictions_flight_delay"]
     assert names(warehouse, "monitoring") == ["accuracy", "feature_drift", "load_checks", "loads"]
-    assert warehouse.rows("SELECT COUNT(*) FROM labels.flight_delay") == [[1]]
+    assert warehouse.rows("SELECT COUNT(*) FROM labels.flight_delay_v1") == [[1]]
 
 
 def test_a_table_of_another_shape_is_named_with_what_it_lacks_and_what_to_do(warehouse: Any) -> None:
-    old = "CREATE TABLE labels.flight_delay (entity_id VARCHAR(128), event_time TIMESTAMP, ds DATE, outcome INTEGER)"
-    warehouse.run(["DROP TABLE labels.flight_delay", old])
+    old = "CREATE TABLE labels.flight_delay_v1 (entity_id VARCHAR(128), event_time TIMESTAMP, ds DATE, outcome INTEGER)"
+    warehouse.run(["DROP TABLE labels.flight_delay_v1", old])
     with pytest.raises(RuntimeError) as raised:
         run_setup_sql("tests", warehouse.database)
-    assert "Redshift table labels.flight_delay: expected the columns of the spec" in str(raised.value)
+    assert "Redshift table labels.flight_delay_v1: expected the columns of the spec" in str(raised.value)
     assert "found none of ['checksum', 'label'] and unexpected ['outcome']" in str(raised.value)
-    assert "DROP TABLE labels.flight_delay" in str(raised.value)
+    assert "DROP TABLE labels.flight_delay_v1" in str(raised.value)
 
 
 def test_a_statement_that_fails_is_told_in_redshifts_words(

@@ -50,7 +50,7 @@ def test_without_chunks_the_jobs_are_skipped_and_the_run_is_published(played: di
     run = played["nothing to do"]
     assert run["state"] == "success"
     assert {name: state for name, (state, _) in run["tasks"].items()} == {
-        "plan_chunks[-1]": "success", "build[-1]": "skipped", "load[-1]": "skipped", "publish[-1]": "success"
+        "v1.plan_chunks[-1]": "success", "v1.build[-1]": "skipped", "v1.load[-1]": "skipped", "v1.publish[-1]": "success"
     }  # fmt: skip
     assert run["events"] == 1
 
@@ -59,16 +59,16 @@ def test_each_chunk_is_a_mapped_task_that_shows_its_days(played: dict[str, Any])
     run = played["two chunks"]
     assert run["state"] == "success"
     for task in ("build", "load"):
-        assert run["tasks"][f"{task}[0]"] == ["success", "2013-01-01 to 2013-01-31"]
-        assert run["tasks"][f"{task}[1]"] == ["success", "2013-03-01 to 2013-03-02"]
+        assert run["tasks"][f"v1.{task}[0]"] == ["success", "2013-01-01 to 2013-01-31"]
+        assert run["tasks"][f"v1.{task}[1]"] == ["success", "2013-03-01 to 2013-03-02"]
     assert run["events"] == 1
 
 
 def test_a_chunk_that_fails_holds_back_no_other_chunk_but_the_event(played: dict[str, Any]) -> None:
     run = played["one fails"]
     states = {name: state for name, (state, _) in run["tasks"].items()}
-    assert (states["load[0]"], states["build[1]"], states["load[1]"]) == ("success", "failed", "upstream_failed")
-    assert (states["publish[-1]"], run["events"]) == ("upstream_failed", 0)
+    assert (states["v1.load[0]"], states["v1.build[1]"], states["v1.load[1]"]) == ("success", "failed", "upstream_failed")
+    assert (states["v1.publish[-1]"], run["events"]) == ("upstream_failed", 0)
 
 
 def test_a_year_is_twelve_runs_that_leave_no_day_out_and_take_none_twice(played: dict[str, Any]) -> None:

@@ -1,7 +1,10 @@
-"""Scores CSV lines with a model that ``train.py`` made: SageMaker's four functions of a framework container.
+"""Scores rows with a model that ``train.py`` made: SageMaker's four functions of a framework container.
 
-A line holds the features in the order of the model's ``columns.json``, without header; an empty field is a missing value, and so
-is a category that the model has never seen. The answer is one probability per line.
+A batch is a Parquet file with ``entity_id`` and the features by name, the same file format, types and bits that the model was
+trained on; it is answered by lines ``entity_id,probability``. A single question is CSV: a line holds the features in the order of
+the model's ``columns.json``, without header, and is answered by its probability. (Redshift writes doubles into CSV with 15
+digits, which is not all of them, so batches are not CSV.) An empty field is a missing value, and so is a category that the model
+has never seen.
 
 The file travels inside the model's archive (``code/``), so it needs nothing but what the container has.
 """
@@ -23,7 +26,8 @@ import numpy as np
 import pandas as pd
 import xgboost as xgb
 
-CSV = "text/csv"
+CSV, PARQUET = "text/csv", "application/x-parquet"
+ID = "entity_id"
 MODEL_FILE, COLUMNS_FILE = "model.ubj", "columns.json"
 
 
@@ -44,41 +48,52 @@ def model_fn(model_dir: str) -> Model:
 
 
 def input_fn(request_body: bytes | str, request_content_type: str = CSV) -> pd.DataFrame:
-    """The lines of a request as texts, one column per field; empty fields are missing.
+    """The rows of a request: those of a Parquet file by name, with their ids as index; CSV's as texts, a column per field.
 
-    :raises ValueError: another content type than CSV
+    :raises ValueError: another content type, or a Parquet file without ids
     """
-    if request_content_type.split(";")[0].strip() != CSV:
-        raise ValueError(f"content type: expected {CSV}, found {request_content_type}")
+    kind = request_content_type.split(";")[0].strip()
     body = request_body.encode() if isinstance(request_body, str) else bytes(request_body)
+    if kind == PARQUET:
+        frame = pd.read_parquet(io.BytesIO(body))
+        if ID not in frame.columns:
+            raise ValueError(f"input: expected a column {ID}, found {', '.join(frame.columns)}")
+        return frame.set_index(ID)
+    if kind != CSV:
+        raise ValueError(f"content type: expected {CSV} or {PARQUET}, found {request_content_type}")
     if not body.strip():
         return pd.DataFrame()
     return pd.read_csv(io.BytesIO(body), header=None, dtype=str, keep_default_na=False, na_values=[""], skip_blank_lines=False)
 
 
-def predict_fn(input_object: pd.DataFrame, model: Model) -> np.ndarray:
-    """One probability per line, shape (lines,).
+def predict_fn(input_object: pd.DataFrame, model: Model) -> pd.Series:
+    """One probability per row, under the row's index.
 
-    :raises ValueError: lines with another number of fields than the model has features, or a number that is none
+    :raises ValueError: a feature of the model is missing, lines have another number of fields, or a number is none
     """
-    features = model.columns["features"]
-    if input_object.empty:
-        return np.empty(0)
-    if input_object.shape[1] != len(features):
-        names = ", ".join(feature["name"] for feature in features)
-        raise ValueError(f"input: expected {len(features)} fields per line ({names}), found {input_object.shape[1]}")
-    frame = input_object.set_axis([feature["name"] for feature in features], axis="columns")
-    return model.booster.predict(to_matrix(frame, features))
+    features, frame = model.columns["features"], input_object
+    names = [feature["name"] for feature in features]
+    if frame.empty:
+        return pd.Series(np.empty(0), index=frame.index)
+    if frame.index.name == ID:
+        if missing := [name for name in names if name not in frame.columns]:
+            raise ValueError(f"input: expected the columns {', '.join(names)}, found none named {', '.join(missing)}")
+    elif frame.shape[1] != len(names):
+        raise ValueError(f"input: expected {len(names)} fields per line ({', '.join(names)}), found {frame.shape[1]}")
+    else:
+        frame = frame.set_axis(names, axis="columns")
+    return pd.Series(model.booster.predict(to_matrix(frame, features)), index=frame.index)
 
 
-def output_fn(prediction: np.ndarray, accept: str = CSV) -> str:
-    """The probabilities as text, one per line.
+def output_fn(prediction: pd.Series, accept: str = CSV) -> str:
+    """The probabilities as lines, after their ids where the rows have ids.
 
     :raises ValueError: another type than CSV is asked for
     """
     if accept.split(";")[0].strip() not in (CSV, "*/*", ""):
         raise ValueError(f"accept: expected {CSV}, found {accept}")
-    return "\n".join(f"{probability:.9g}" for probability in prediction.tolist())
+    # Nine digits name each float32, which is what XGBoost gives.
+    return prediction.to_csv(header=False, index=prediction.index.name == ID, float_format="%.9g")
 
 
 def to_matrix(frame: pd.DataFrame, features: list[Mapping[str, Any]], label: Any = None) -> xgb.DMatrix:

@@ -125,3 +125,12 @@ def test_exists_clauses(sql):
         sql("create table t (x int)")
     sql("drop table if exists t, nope")
     sql("drop table if exists t")
+
+
+def test_one_drop_of_several_tables_drops_all_of_them(sql):
+    sql("create table a (x int)")
+    sql("create table b (x int)")
+    sql("create table c (x int)")
+    sql("drop table if exists a, nothing, b")
+    rows = sql(f"select table_name from information_schema.tables where table_schema = '{sql.session.search_path[0]}'")
+    assert rows == [("c",)]

@@ -19,7 +19,7 @@ from laptop.landing import deliveries
 
 pytestmark = pytest.mark.slow
 
-SPEC = yaml.safe_load((Path(__file__).parents[4] / "include/models/flight_delay.yaml").read_text())["features"]
+SPEC = yaml.safe_load((Path(__file__).parents[4] / "include/features/flight_delay_v1.yaml").read_text())
 COLUMNS = ",".join(f"{name}:{column['type']}" for name, column in SPEC["columns"].items())
 FEATURES, LABELS = "features/flight_delay/v1", "labels/flight_delay/v1"
 
@@ -75,7 +75,8 @@ def test_it_commits_days_in_the_order_of_the_spec_with_manifests(spark, zones, z
         "processed/weather/ds=2013-01-02": "w1",
         "processed/planes/ds=2013-01-01": "w1",
     }
-    report = Report.from_json((zones / report_key("run-1", "features", date(2013, 1, 1), date(2013, 1, 2))).read_text())
+    key = report_key("run-1", "features-flight_delay-v1", date(2013, 1, 1), date(2013, 1, 2))
+    report = Report.from_json((zones / key).read_text())
     assert report.written == {FEATURES: (date(2013, 1, 1), date(2013, 1, 2)), LABELS: (date(2013, 1, 1),)}
 
     entries, _ = manifest(zones, FEATURES, "2013-01-01_2013-01-02")
@@ -151,6 +152,12 @@ def test_before_any_label_is_known_the_manifest_names_a_file_without_rows(spark,
     empty = pq.read_table(entry["url"].removeprefix("file://"))
     assert empty.column_names == ["entity_id", "event_time", "label", "checksum"] and len(empty) == 0
     assert told == "" and zone(zones, LABELS).commits() == {}
+
+
+def test_the_first_day_of_a_source_has_no_labels_yet(spark, zones, zone):
+    lose(zones, "arrivals")
+    build(zones, "2013-01-01", "2013-01-01")
+    assert list(zone(zones, FEATURES).commits()) == ["ds=2013-01-01"] and zone(zones, LABELS).commits() == {}
 
 
 def lose(root: Path, dataset: str, day: str = "*") -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tarfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from evaluate import evaluate
 from small_model import channel, snapshot, train_model
@@ -86,6 +88,56 @@ def test_columns_are_found_by_name_in_whatever_order(processing, trained):
     shutil.rmtree(processing / "input/holdout")
     channel(processing / "input/holdout", HOLDOUT[["label", "noise", "carrier", "ds", "wait", "entity_id", "event_time"]])
     assert evaluate(processing)["challenger"] == expected
+
+
+@pytest.fixture(scope="module")
+def other_features(tmp_path_factory) -> Path:
+    """A model of another version of the features: ``wait`` is in other units there, and called otherwise."""
+    folder = tmp_path_factory.mktemp("other")
+    train_model(folder, in_other_units(snapshot()))
+    return folder
+
+
+def in_other_units(rows):
+    """The same entities in a version of the features of its own."""
+    return rows.assign(wait_minutes=rows["wait"] * 60).drop(columns=["wait", "noise"])
+
+
+def test_the_champion_is_judged_with_its_own_features_on_the_same_rows(processing, trained, other_features):
+    pack(other_features / "model", processing / "input/champion")
+    with pytest.raises(ValueError, match="champion: expected its features in the holdout, found none of wait_minutes"):
+        evaluate(processing)
+    alone = evaluate_alone(processing, other_features / "model", in_other_units(HOLDOUT))
+    shuffled = in_other_units(HOLDOUT).sample(frac=1, random_state=5).assign(label=0)
+    channel(processing / "input/holdout_champion", shuffled, parts=3)
+    report = evaluate(processing)
+    assert report["champion"] == alone and alone["auc"] > 0.8, "whatever their order; labels are the challenger's"
+    assert report["difference"]["auc"] == pytest.approx(report["challenger"]["auc"] - alone["auc"], abs=2e-6)
+
+
+def evaluate_alone(processing, model, rows):
+    """What a model gets that is judged alone on these rows."""
+    root = processing / "alone"
+    channel(root / "input/holdout", rows)
+    pack(model, root / "input/challenger")
+    return evaluate(root)["challenger"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows[1:], "the 720 entities of the holdout, found 719: 1 of them missing, 0 others, e.g. 20130210|00000"),
+        (lambda rows: rows.assign(entity_id=rows["entity_id"].str.replace("|00", "|x")), "720: 720 of them missing, 720 others"),
+        (lambda rows: rows.assign(ds=rows["ds"].shift(1).bfill()), "found 720: 11 of them missing, 11 others"),
+        (lambda rows: pd.concat([rows, rows[:2]]), "each entity once a day, found 2 more, e.g. 20130210|00000 of 2013-02-10"),
+    ],
+    ids=["one is missing", "others", "of another day", "one is there twice"],
+)
+def test_a_champion_is_not_judged_on_other_entities(processing, other_features, change, message):
+    pack(other_features / "model", processing / "input/champion")
+    channel(processing / "input/holdout_champion", change(in_other_units(HOLDOUT)), parts=1)
+    with pytest.raises(ValueError, match=f"holdout_champion: .*{re.escape(message)}"):
+        evaluate(processing)
 
 
 def test_a_holdout_of_one_class_has_no_auc(processing):

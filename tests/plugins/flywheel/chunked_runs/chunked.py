@@ -41,20 +41,24 @@ class Say(BaseOperator):
     user_defined_macros=template_names(),
 )
 def chunked() -> None:
-    plan_chunks = Plan(task_id="plan_chunks")
+    def version() -> None:
+        """As each version of a feature group: in a task group of its own."""
+        plan_chunks = Plan(task_id="plan_chunks")
 
-    @task_group(prefix_group_id=False)
-    def chunk(days: dict[str, str]) -> None:
-        first = Say(task_id="build", text="{{ chunk().start }}", map_index_template=CHUNK)
-        chain(first, Say(task_id="load", text="{{ chunk().end }}", map_index_template=CHUNK))
+        @task_group(prefix_group_id=False)
+        def chunk(days: dict[str, str]) -> None:
+            first = Say(task_id="v1.build", text="{{ chunk().start }}", map_index_template=CHUNK)
+            chain(first, Say(task_id="v1.load", text="{{ chunk().end }}", map_index_template=CHUNK))
 
-    publish = Say(
-        task_id="publish",
-        text="{{ ti.xcom_pull(task_ids='plan_chunks') | tojson }}",
-        outlets=[Asset(name="chunked", uri="test://chunked")],
-        trigger_rule=TriggerRule.NONE_FAILED,
-    )
-    chain(plan_chunks, chunk.expand(days=plan_chunks.output), publish)
+        publish = Say(
+            task_id="publish",
+            text="{{ chunks() | tojson }}",
+            outlets=[Asset(name="chunked", uri="test://chunked")],
+            trigger_rule=TriggerRule.NONE_FAILED,
+        )
+        chain(plan_chunks, chunk.expand(days=plan_chunks.output), publish)
+
+    task_group(group_id="v1")(version)()
 
 
 chunked()

@@ -116,7 +116,7 @@ class TestFeatures:
             "loaded_features": times(7, range(1, 11)), "loaded_labels": times(7, range(1, 10)),
         }  # fmt: skip
         return Built(
-            MODEL,
+            MODEL.features,
             {name: when | changed.get(name, {}) for name, when in inputs.items()},
             frozenset({"planes"}),
             **{name: changed.get(name, when) for name, when in made.items()},

@@ -15,9 +15,10 @@ from flywheel.core.contract_files import parse_contract
 from flywheel.core.errors import SpecError
 
 ROOT = Path(__file__).parents[4]
-DATASETS, MODELS = ROOT / "include" / "datasets", ROOT / "include" / "models"
+DATASETS, FEATURES, MODELS = (ROOT / "include" / folder for folder in ("datasets", "features", "models"))
 PAIRS = [
     *((path, DATASETS / "contract.schema.json") for path in sorted(DATASETS.glob("*.yaml"))),
+    *((path, FEATURES / "feature.schema.json") for path in sorted(FEATURES.glob("*.yaml"))),
     *((path, MODELS / "model.schema.json") for path in sorted(MODELS.glob("*.yaml"))),
 ]
 
@@ -78,6 +79,13 @@ def test_a_typo_deep_inside_a_model_spec_is_refused():
     content = read(MODELS / "flight_delay.yaml")
     content["training"]["compute"]["instance_cout"] = 1
     assert refusals(content, MODELS / "model.schema.json") != []
+
+
+@pytest.mark.parametrize("name", ["entity_id", "event_time", "ds", "checksum", "label"])
+def test_a_feature_called_like_a_column_that_is_there_anyway_is_refused(name):
+    content = read(FEATURES / "flight_delay_v1.yaml")
+    content["columns"][name] = {"type": "double"}
+    assert refusals(content, FEATURES / "feature.schema.json") != []
 
 
 CONTRACT = {

@@ -1,4 +1,4 @@
-"""Model specs: what is refused, and in which words."""
+"""Model specs and feature definitions: what is refused, and in which words."""
 
 from __future__ import annotations
 
@@ -10,14 +10,26 @@ import pytest
 import yaml
 
 from flywheel.core.errors import SpecError
+from flywheel.core.features import load_feature_groups, load_features
 from flywheel.core.specs import load_model_spec, load_model_specs
 
-MODELS = Path(__file__).parents[4] / "include" / "models"
+INCLUDE = Path(__file__).parents[4] / "include"
+MODELS = INCLUDE / "models"
+SPEC, DEFINITION = "models/flight_delay.yaml", "features/flight_delay_v1.yaml"
 
 
-def changed(tmp_path: Path, dotted: str, value: Any) -> Path:
-    """The flights' spec with one value set, or removed when ``value`` is ``...``."""
-    spec = yaml.safe_load((MODELS / "flight_delay.yaml").read_text())
+@pytest.fixture
+def include(tmp_path: Path) -> Path:
+    """A folder of the test's own with the flights' spec and definition."""
+    for name in (SPEC, DEFINITION):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text((INCLUDE / name).read_text())
+    return tmp_path
+
+
+def changed(path: Path, dotted: str, value: Any, to: str = "") -> Path:
+    """The file with one value set, or removed when ``value`` is ``...``; under another name if ``to`` is given."""
+    spec = yaml.safe_load(path.read_text())
     *parents, last = dotted.split(".")
     part = spec
     for parent in parents:
@@ -26,7 +38,7 @@ def changed(tmp_path: Path, dotted: str, value: Any) -> Path:
         del part[last]
     else:
         part[last] = value
-    path = tmp_path / "flight_delay.yaml"
+    path = path.with_name(to or path.name)
     path.write_text(yaml.safe_dump(spec))
     return path
 
@@ -55,8 +67,9 @@ TUNING = {"metric": "validation:auc", "max_jobs": 4, "ranges": {"eta": ETA}}
         ("training.holdout_days", 80, "holdout_days of at most half of window_days (90), found 80"),
         ("training.schedule", "weekly", "training.schedule: expected"),
         ("features.version", "one", "features.version: expected"),
-        ("features.columns.distance.type", "float", "type: expected 'int', 'bigint', 'double' or 'category', found 'float'"),
-        ("features.columns.distance.typo", 1, "known keys context, meaning, type (did you mean 'type'?)"),
+        ("features.version", 2, "version: expected one of those that include/features defines (flight_delay_v1), found 2"),
+        ("features.group", "flights", "group: expected one of flight_delay, which include/features defines, found 'flights'"),
+        ("features.columns", {}, "features.columns: expected one of the known keys group, version, found 'columns'"),
         ("training.tuning", TUNING | {"parallel_jobs": 9}, "parallel_jobs of at most max_jobs (4), found 9"),
         ("training.tuning", TUNING | {"ranges": {"eta": ETA | {"min": 2}}}, "ranges.eta: min below max (0.3), found 2.0"),
         ("training.tuning", TUNING | {"ranges": {"eta": ETA | {"scalling": "auto"}}}, "(did you mean 'scaling'?)"),
@@ -65,11 +78,62 @@ TUNING = {"metric": "validation:auc", "max_jobs": 4, "ranges": {"eta": ETA}}
         ("name", "other", "name: expected the file's name, 'flight_delay', found 'other'"),
     ],
 )  # fmt: skip
-def test_a_wrong_value_is_refused_with_file_key_expected_and_found(tmp_path: Path, key: str, value: Any, message: str) -> None:
-    path = changed(tmp_path, key, value)
+def test_a_wrong_value_is_refused_with_file_key_expected_and_found(include: Path, key: str, value: Any, message: str) -> None:
+    path = changed(include / SPEC, key, value)
     with pytest.raises(SpecError, match=re.escape(message)) as error:
         load_model_spec(path)
     assert str(error.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("columns.distance.type", "float", "type: expected 'int', 'bigint', 'double' or 'category', found 'float'"),
+        ("columns.distance.typo", 1, "known keys context, meaning, type (did you mean 'type'?)"),
+        *(
+            (f"columns.{name}", {"type": "double"}, f"columns.{name}: expected another name than entity_id, event_time, ds, ")
+            for name in ("entity_id", "event_time", "ds", "checksum", "label")
+        ),
+        ("columns.Distance", {"type": "double"}, "columns.Distance: expected String should match pattern"),
+        ("label.lag", 1, "known keys lag_days, meaning"),
+        ("chunk_days", 0, "chunk_days: expected greater than or equal to 1, found 0"),
+        ("source", ..., "source: expected a value (the key is required), found 'nothing'"),
+        ("version", 2, "group and version: expected those of the file's name, 'flight_delay_v1', found 'flight_delay_v2'"),
+    ],
+)
+def test_a_wrong_definition_is_refused_with_file_key_expected_and_found(
+    include: Path, key: str, value: Any, message: str
+) -> None:
+    path = changed(include / DEFINITION, key, value)
+    with pytest.raises(SpecError, match=re.escape(message)) as error:
+        load_features(path)
+    assert str(error.value).startswith(str(path))
+
+
+def test_a_spec_pins_one_version_and_knows_all_of_the_group(include: Path) -> None:
+    second = changed(include / DEFINITION, "version", 2, to="flight_delay_v2.yaml")
+    changed(second, "columns", {"distance": {"type": "double"}})
+    changed(second, "label.lag_days", 3)
+    old = load_model_spec(include / SPEC)
+    new = load_model_spec(changed(include / SPEC, "features.version", 2))
+    assert (old.features.table, old.label.lag_days, next(iter(old.features.columns))) == ("flight_delay_v1", 1, "sched_minute")
+    assert (new.features.table, new.label.lag_days, list(new.features.columns)) == ("flight_delay_v2", 3, ["distance"])
+    assert (new.features.zone, new.start_date, new.end_date) == ("flight_delay/v2", old.start_date, old.end_date)
+    assert list(old.feature_versions) == list(new.feature_versions) == [1, 2]
+
+
+def test_versions_of_a_group_are_loaded_by_one_dag_and_so_have_one_source(include: Path) -> None:
+    second = changed(include / DEFINITION, "version", 2, to="flight_delay_v2.yaml")
+    changed(second, "source", "weather")
+    message = "flight_delay_v2.yaml: source: expected the source of version 1, 'flights', found 'weather'"
+    with pytest.raises(SpecError, match=re.escape(message)):
+        load_feature_groups(include / "features")
+
+
+def test_a_tenth_version_comes_after_the_ninth(include: Path) -> None:
+    for version in (2, 9, 10):
+        changed(include / DEFINITION, "version", version, to=f"flight_delay_v{version}.yaml")
+    assert list(load_feature_groups(include / "features")["flight_delay"]) == [1, 2, 9, 10]
 
 
 def test_broken_yaml_names_the_line(tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ import pytest
 from flywheel.core.commits import Commit
 from flywheel.core.contract_files import load_contracts
 from flywheel.core.contracts import Contract
-from flywheel.core.specs import ModelSpec, load_model_spec
+from flywheel.core.features import Features, load_features
 from flywheel.operators.chunks import PlanFeaturesOperator, PlanIngestOperator
 from flywheel.operators.redshift import RedshiftStatementsOperator
 
 INCLUDE = Path(__file__).parents[4] / "include"
 CONTRACTS = load_contracts(INCLUDE / "datasets")
-MODEL = load_model_spec(INCLUDE / "models" / "flight_delay.yaml")
+DEFINITION = load_features(INCLUDE / "features" / "flight_delay_v1.yaml")
 BUCKET = "flywheel-tests"
 
 
@@ -122,20 +122,19 @@ def test_the_number_of_calls_does_not_grow_with_the_days(aws: Any, lake: Lake) -
 
 
 class Group:
-    """A model of the test's own, and what has become of its days."""
+    """A feature group of the test's own, and what has become of its days."""
 
     def __init__(self, lake: Lake, runner: Any):
         self.lake, self.runner = lake, runner
         self.inputs = [f"{lake.prefix}_{name}" for name in ("flights", "weather", "planes", "arrivals")]
-        features = MODEL.features.model_copy(
+        self.definition: Features = DEFINITION.model_copy(
             update={"group": lake.prefix, "inputs": tuple(self.inputs[:3]), "label_inputs": (self.inputs[3],)}
         )
-        self.model: ModelSpec = MODEL.model_copy(update={"name": lake.prefix, "features": features})
         self.contracts = {name: lake.contract(name.removeprefix(f"{lake.prefix}_")) for name in self.inputs}
 
     def planner(self, first: str, last: str) -> PlanFeaturesOperator:
         return PlanFeaturesOperator(
-            task_id=f"plan_{time.monotonic_ns()}", model=self.model, datasets=self.contracts, chunk_days=31,
+            task_id=f"plan_{time.monotonic_ns()}", definition=self.definition, datasets=self.contracts,
             sql=(INCLUDE / "sql" / "features" / "select_loaded.sql").read_text(), first_day=first, last_day=last,
         )  # fmt: skip
 
@@ -153,13 +152,13 @@ class Group:
     def built(self, first: str, last: str) -> None:
         zones = f"{self.lake.prefix}/v1"
         self.lake.commit(f"features/{zones}", *days(first, last))
-        lag = timedelta(days=self.model.label.lag_days)
+        lag = timedelta(days=self.definition.label.lag_days)
         label_days = [date.fromisoformat(day) - lag for day in days(first, last)]
-        self.lake.commit(f"labels/{zones}", *(str(day) for day in label_days if day >= self.model.start_date))
+        self.lake.commit(f"labels/{zones}", *(str(day) for day in label_days if day >= self.definition.start_date))
 
     def loaded(self, first: str, last: str) -> None:
-        rows = [(f"features.{self.model.features.table}", day, 0) for day in days(first, last)]
-        rows += [(f"labels.{self.model.name}", day, 1) for day in days(first, last)]
+        rows = [(f"features.{self.definition.table}", day, 0) for day in days(first, last)]
+        rows += [(f"labels.{self.definition.table}", day, 1) for day in days(first, last)]
         values = ", ".join(f"('{table}', DATE '{day}' - {lag}, 1, 'run')" for table, day, lag in rows)
         insert = f"INSERT INTO monitoring.loads (table_name, ds, row_count, run_key) VALUES {values}"
         self.runner.run(RedshiftStatementsOperator(task_id=f"load_{time.monotonic_ns()}", sql=[insert]))
@@ -197,6 +196,15 @@ def test_a_corrected_day_is_built_again_with_the_day_that_looks_back_at_it(group
     group.built("2013-01-04", "2013-01-05")
     group.lake.later()
     assert group.plan("2013-01-04", "2013-01-04") == [("2013-01-04", "2013-01-05")], "built again, but loaded before"
+
+
+def test_the_days_of_a_run_on_which_a_version_has_no_data_are_left_out(group: Group) -> None:
+    """Versions of one group begin on days of their own; the definition also says how long its chunks are."""
+    changed = {"start_date": date(2013, 1, 4), "end_date": date(2013, 1, 9), "chunk_days": 4}
+    group.definition = group.definition.model_copy(update=changed)
+    chunks = [("2013-01-04", "2013-01-06"), ("2013-01-07", "2013-01-09")]
+    assert group.plan("2013-01-01", "2013-01-10") == group.plan("2013-01-01", "2013-01-10", overwrite=True) == chunks
+    assert group.plan("2013-01-10", "2013-01-10") == group.plan("2013-01-01", "2013-01-03") == []
 
 
 def test_after_a_deferral_another_process_plans_the_same(group: Group, runner: Any) -> None:

@@ -104,14 +104,16 @@ def test_evaluation_takes_a_champion_if_there_is_one(champion: str) -> None:
     assert names == ["code", "core", "holdout", *(["champion"] if champion else [])]
 
 
-def test_transform_joins_scores_to_ids() -> None:
+def test_transform_sends_whole_files_and_so_the_features_as_they_are() -> None:
     operator = TransformOperator(
         task_id="transform", framework="xgboost", compute=SPEC.scoring.compute, model_name="m-v1", model_package_arn="arn",
         input_uri="s3://b/in/", output_uri="s3://b/out/",
     )  # fmt: skip
     request = operator.request("name-1")
     check("CreateTransformJob", request)
-    assert request["DataProcessing"] == {"InputFilter": "$[1:]", "JoinSource": "Input", "OutputFilter": "$[0,-1]"}
+    assert request["TransformInput"]["ContentType"] == "application/x-parquet"
+    assert request["TransformInput"]["SplitType"] == "None" and request["BatchStrategy"] == "SingleRecord"
+    assert request["MaxPayloadInMB"] * request["MaxConcurrentTransforms"] <= 100, "SageMaker's limit"
 
 
 def test_a_create_call_whose_answer_was_lost_makes_one_job(aws: Any) -> None:

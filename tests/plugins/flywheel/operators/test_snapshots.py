@@ -17,7 +17,8 @@ BUCKET = "flywheel-tests"
 UNLOAD = """UNLOAD ($$ SELECT id, label FROM snapshot_{test} WHERE part = '{part}' $$)
 TO 's3://flywheel-tests/snapshots/{test}/run/{part}/' IAM_ROLE 'arn:aws:iam::123456789012:role/r'
 FORMAT AS PARQUET MANIFEST VERBOSE CLEANPATH"""
-DESCRIBE = """SELECT part, '2013-01-01' AS first_day, '2013-01-02' AS last_day, COUNT(*) AS row_count,
+DESCRIBE = """SELECT part, '2013-01-01' AS first_day, '2013-01-02' AS last_day, 1 AS feature_version,
+COUNT(*) AS row_count,
 SUM(id)::VARCHAR AS features_checksum, SUM(label)::VARCHAR AS labels_checksum FROM snapshot_{test} GROUP BY part"""
 
 
@@ -42,11 +43,12 @@ class Snapshot:
         rows = ", ".join(f"('{part}', {i}, {i % 2})" for i in ids)
         self.sql(f"INSERT INTO snapshot_{self.name} VALUES {rows}")
 
-    def pin(self, describe: str = DESCRIBE) -> dict[str, Any]:
+    def pin(self, describe: str = DESCRIBE, champion_version: str = "1") -> dict[str, Any]:
         contracts: dict[str, Contract] = contracts_by_name()
         self.times += 1
         operator = PinSnapshotOperator(
             task_id=f"pin_{self.name}_{self.times}", model=model_specs()[0], contracts=contracts, run_key="run",
+            champion_version=champion_version,
             snapshot=f"s3://{BUCKET}/snapshots/{self.name}/run",
             sql=[sql.format(test=self.name, part=part) for sql, part in ((UNLOAD, "train"), (UNLOAD, "holdout"), (describe, ""))],
         )  # fmt: skip
@@ -82,6 +84,14 @@ def test_a_run_stays_with_its_snapshot_whatever_becomes_of_the_tables(snapshot: 
     first, files = snapshot.pin(), snapshot.files()
     snapshot.insert("train", 99)
     assert snapshot.pin() == first and snapshot.files() == files
+
+
+def test_a_run_that_has_pinned_nothing_to_judge_its_champion_on_does_not_go_on(snapshot: Snapshot) -> None:
+    """The task is cleared after a roll-back, to a champion that was trained on another version of the features."""
+    snapshot.pin()
+    with pytest.raises(ValueError, match="expected a holdout with features of version 2, for the champion, found 1"):
+        snapshot.pin(champion_version="2")
+    snapshot.pin(champion_version="1")
 
 
 def test_a_snapshot_without_a_manifest_is_taken_again(snapshot: Snapshot) -> None:

@@ -64,8 +64,8 @@ def test_an_old_write_stays_for_a_while_after_it_was_replaced(zone: Zone, run: A
     zone.write("second", 1)
     import flywheel.operators.sweep as sweep
 
-    objects = sweep._objects
-    monkeypatch.setattr(sweep, "_objects", lambda *args: [(key, at - timedelta(days=99)) for key, at in objects(*args)])
+    objects = sweep.objects
+    monkeypatch.setattr(sweep, "objects", lambda *args: [(key, at - timedelta(days=99)) for key, at in objects(*args)])
     run(SweepLakeOperator(task_id="sweep", zones=[zone.name]))
     assert "first/ds=2013-01-01" in zone.left(), "its files are old, but it was the partition until just now"
 

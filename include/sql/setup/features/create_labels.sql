@@ -1,5 +1,5 @@
 -- What became of each entity, once it is known. Keys and encodings as of the features.
-CREATE TABLE IF NOT EXISTS labels.{{ model.name }} (
+CREATE TABLE IF NOT EXISTS labels.{{ features.table }} (
     entity_id VARCHAR(128) NOT NULL ENCODE ZSTD,
     event_time TIMESTAMP NOT NULL ENCODE AZ64,
     ds DATE NOT NULL ENCODE RAW,

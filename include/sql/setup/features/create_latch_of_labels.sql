@@ -1,5 +1,5 @@
 -- Holds no rows: who writes the labels locks it first (see features/lock_tables.sql).
-CREATE TABLE IF NOT EXISTS latches.labels_{{ model.name }} (
+CREATE TABLE IF NOT EXISTS latches.labels_{{ features.table }} (
     held BOOLEAN
 )
 DISTSTYLE ALL

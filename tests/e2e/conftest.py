@@ -1,0 +1,30 @@
+"""A stack of the tests' own: a real Airflow, the local AWS, the DAGs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from laptop import stack
+from laptop.environment import Place
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Up for the session; the logs are kept in ``.flywheel/e2e-logs``."""
+    home = tmp_path_factory.mktemp("wheel")
+    place = Place.from_environment(
+        {"FLYWHEEL_HOME": str(home), "FLYWHEEL_AIRFLOW_PORT": str(stack.free_port()), "FLYWHEEL_AWS_PORT": str(stack.free_port())}
+    )
+    with stack.exclusive(place, "tests"):
+        stack.start(place)
+        try:
+            yield place
+        finally:
+            stack.shut_down(place)
+            keep = Path(".flywheel") / "e2e-logs"
+            shutil.rmtree(keep, ignore_errors=True)
+            shutil.copytree(place.logs, keep)

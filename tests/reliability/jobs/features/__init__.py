@@ -1,0 +1,1 @@
+"""Feature modules of the reliability tests."""
