@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import batched
+from itertools import islice
 from typing import Any
 
 from flywheel.core.commits import Commit, commit_key, commits_prefix
@@ -91,8 +91,8 @@ def delete(s3: Any, bucket: str, keys: Iterable[str]) -> int:
 
     :raises ValueError: S3 refuses one, naming it
     """
-    count = 0
-    for some in batched(keys, BATCH):
+    count, left = 0, iter(keys)
+    while some := list(islice(left, BATCH)):
         answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True})
         for error in answer.get("Errors", []):
             raise ValueError(f"s3://{bucket}/{error['Key']}: expected to be deleted, S3 says {error['Code']}: {error['Message']}")
