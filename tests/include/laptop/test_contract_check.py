@@ -313,7 +313,7 @@ def test_make_knows_the_command(tmp_path):
     path = tmp_path / "trips.csv"
     path.write_text("id\na\n")
     asked = subprocess.run(
-        ["make", "--dry-run", "contract", "DATASET=trips", f"FILE={path}", "DAY=2013-01-02"],
+        ["make", "--no-print-directory", "--dry-run", "contract", "DATASET=trips", f"FILE={path}", "DAY=2013-01-02"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     command = asked.stdout.split("-m laptop.contract_check", 1)[1].replace("\\\n", " ").split()
