@@ -11,14 +11,13 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
-from flywheel.core.commits import commits_prefix
 from laptop import aws, jobs_bill, pictures
 from laptop.airflow_api import AirflowApi
 from laptop.demo import DAGS, MODEL
 from laptop.environment import Place
 
 #: Where the partitions of the flights show.
-PARTITIONS = {"landing": "landing/flights/", "processed": commits_prefix("processed/flights")}
+PARTITIONS = {"landing": "landing/flights/", "processed": "processed/flights/_commits/"}
 
 
 @dataclass(frozen=True)
