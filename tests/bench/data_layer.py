@@ -112,15 +112,22 @@ def ingest(root: Path, days: int) -> None:
     run_ingest(root, FIRST, FIRST + timedelta(days=days - 1), ["flights"])
 
 
+def schema_of(dataset: str) -> str:
+    """A dataset's columns and its day as Spark's DDL."""
+    from flywheel.core.contract_files import load_contract
+
+    contract = load_contract(PROJECT / f"include/datasets/{dataset}.yaml")
+    return ", ".join(f"`{column.name}` {column.spark_type}" for column in contract.columns) + ", ds DATE"
+
+
 def ingest_plain(root: Path, days: int) -> None:
     """The same rows, read and written."""
     from pyspark.sql import SparkSession
 
-    from flywheel.core.contract_files import load_contract
-
     spark = SparkSession.builder.getOrCreate()
-    ddl = load_contract(PROJECT / "include/datasets/flights.yaml").schema_ddl()
-    spark.read.schema(ddl + ", ds DATE").parquet(f"file://{root}/landing/flights").write.parquet(f"file://{root}/plain/flights")
+    spark.read.schema(schema_of("flights")).parquet(f"file://{root}/landing/flights").write.parquet(
+        f"file://{root}/plain/flights"
+    )
 
 
 def features(root: Path, days: int) -> None:
@@ -134,15 +141,12 @@ def features_plain(root: Path, days: int) -> None:
     from pyspark.sql import SparkSession
     from pyspark.sql import functions as F
 
-    from flywheel.core.contract_files import load_contract
-
     spark = SparkSession.builder.getOrCreate()
     spark.conf.set("spark.sql.session.timeZone", "UTC")
     last = min(FIRST + timedelta(days=days - 1), LAST_WITH_WEATHER)
     frames = {}
     for name in DATASETS:
-        ddl = load_contract(PROJECT / f"include/datasets/{name}.yaml").schema_ddl()
-        frame = spark.read.schema(ddl + ", ds DATE").parquet(f"file://{root}/landing/{name}")
+        frame = spark.read.schema(schema_of(name)).parquet(f"file://{root}/landing/{name}")
         frames[name] = frame.drop("ds") if name == "planes" else frame.where(F.col("ds") <= str(last))
     flight_delay.features(frames).write.parquet(f"file://{root}/plain/features")
     flight_delay.labels(frames).write.parquet(f"file://{root}/plain/labels")

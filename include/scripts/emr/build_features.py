@@ -57,6 +57,10 @@ class Inputs:
     def __init__(self, zones: Zones, names: Sequence[str], snapshots: Sequence[str], lookback: int):
         self.partitions = {name: Partitions(zones, f"processed/{name}") for name in names}
         self.snapshots, self.lookback = [name for name in names if name in snapshots], lookback
+        self.look()
+
+    def look(self) -> None:
+        """Lists what is there now."""
         self._there = {name: partitions.committed_days() for name, partitions in self.partitions.items()}
 
     def first_day(self) -> date | None:
@@ -160,18 +164,19 @@ class Product:
         }
         self.partitions.commit(list(made.values()))
         self.committed |= made
+        self.inputs.look()  # a snapshot that came meanwhile is another partition, not another write
         now = self.inputs.commits(wanted)
         moved = {
             (name, day) for name, commits in now.items() for day in commits if commits[day].write != sources[name][day].write
         }
-        return [day for day in days if any((name, other) in moved for name, others in needed[day].items() for other in others)]
+        return [
+            day
+            for day in days
+            if self.inputs.of(day) != needed[day]
+            or any((name, other) in moved for name, others in needed[day].items() for other in others)
+        ]
 
-    def _rows(
-        self,
-        days: Sequence[date],
-        needed: Mapping[date, Mapping[str, Sequence[date]]],
-        sources: Mapping[str, Mapping[date, Commit]],
-    ) -> DataFrame:
+    def _rows(self, days: Sequence[date], needed: Needed, sources: Mapping[str, Mapping[date, Commit]]) -> DataFrame:
         frames = {}
         for name, partitions in self.inputs.partitions.items():
             used = sorted({other for day in days for other in needed[day][name]})

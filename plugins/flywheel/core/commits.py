@@ -42,7 +42,7 @@ class Commit:
     :param sources: what it was made of: for ``processed`` the landed file with its stamp
         (``{"landing/flights/ds=…/f.parquet": "13c0…-5f2"}``), for ``features`` and ``labels`` the writes of the input partitions
         (``{"processed/flights/ds=…": "<write>"}``)
-    :param contract: version of the contract or of the feature definition it was made by
+    :param contract: version of the contract that it was held against; empty for features and labels
     :param run_key: the pipeline run
     :param committed_at: ISO time, UTC
     """

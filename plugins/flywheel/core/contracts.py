@@ -156,10 +156,6 @@ class Contract:
         last = min(end - timedelta(days=self.lag_days), self.last_partition or date.max)
         return [first + timedelta(days=i) for i in range((last - first).days + 1)]
 
-    def schema_ddl(self) -> str:
-        """The columns as Spark's DDL, e.g. ``time_hour STRING, dep_delay INT``."""
-        return ", ".join(f"`{column.name}` {column.spark_type}" for column in self.columns)
-
     def as_dict(self) -> dict[str, Any]:
         """The contract as JSON types; :func:`~flywheel.core.contract_files.parse_contract` reads it back to an equal object."""
         content = asdict(self)

@@ -82,11 +82,6 @@ class Note:
     column: str
     text: str
 
-    @property
-    def wants_a_person(self) -> bool:
-        """Should it be told to people, or only be kept?"""
-        return self.kind in ALERTING
-
     def __str__(self) -> str:
         return f"dataset {self.dataset}, partition {self.partition}, column {self.column}: {self.text}"
 
@@ -156,7 +151,7 @@ def check_schema(contract: Contract, found: Mapping[str, str], *, day: date, fil
             # Spark does not tell them apart, and refuses to read either.
             breach(same, "one column of that name, in upper or lower case", f"{same!r} and {name!r}")
         else:
-            note(UNKNOWN_COLUMN, name, f"of type {found[name]} is not in the contract; it stays in the landed file, unread")
+            note(UNKNOWN_COLUMN, name, f"of type {found[name]} is not in the contract; it stays in raw, unread")
     return schema
 
 

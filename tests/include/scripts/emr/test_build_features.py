@@ -165,6 +165,21 @@ def lose(root: Path, dataset: str, day: str = "*") -> None:
         path.unlink()
 
 
+def test_a_snapshot_that_comes_meanwhile_is_taken(spark, zones, zone, monkeypatch):
+    planes = zone(zones, "processed/planes")
+    newer = planes.rows("tailnum")["ds=2013-01-01"].assign(seats=1).astype({"seats": "Int32"})
+    commit = Partitions.commit
+
+    def arrives_just_before(partitions: Partitions, commits: list) -> None:
+        if partitions.zone == FEATURES and commits[0].ds == date(2013, 1, 1):
+            planes.put(date(2013, 1, 2), newer, "w2")
+        commit(partitions, commits)
+
+    monkeypatch.setattr(Partitions, "commit", arrives_just_before)
+    build(zones, "2013-01-01", "2013-01-02")
+    assert set(zone(zones, FEATURES).rows("entity_id")["ds=2013-01-02"]["seats"].dropna()) == {1.0}
+
+
 @pytest.mark.parametrize(
     ("dataset", "day", "expected"),
     [

@@ -68,7 +68,7 @@ def test_a_column_that_nobody_knows_is_noted_and_wants_a_person():
     assert [(note.kind, note.dataset, note.partition, note.column) for note in schema.notes] == [
         ("unknown_column", "trips", "ds=2013-01-02", "gate")
     ]
-    assert "type int" in schema.notes[0].text and schema.notes[0].wants_a_person
+    assert "type int" in schema.notes[0].text and schema.notes[0].kind in ALERTING
 
 
 def test_two_columns_that_differ_by_case_only_cannot_be_read():
@@ -99,7 +99,7 @@ def test_a_column_that_leaves_before_its_date_is_a_breach_that_names_the_date():
         "a column of type int until 2013-03-15 (deprecated on 2013-03-01, 14 days' notice)"
     ]
     assert due.breaches == [] and due.missing == ("gate",)
-    assert [(note.kind, note.column, note.wants_a_person) for note in due.notes] == [("removed", "gate", True)]
+    assert [(note.kind, note.column, note.kind in ALERTING) for note in due.notes] == [("removed", "gate", True)]
     assert checked(promised, date(2013, 3, 15), gate="int").notes == [], "it may stay for longer"
 
 
@@ -123,7 +123,7 @@ def test_a_wider_type_passes_with_a_note_and_a_look_at_each_value(promise, found
     promised = trips({"name": "n", "type": promise})
     schema = checked(promised, n=found)
     assert schema.breaches == [] and schema.read_as["n"] == found
-    assert [(note.kind, note.column, note.wants_a_person) for note in schema.notes] == [("widened", "n", True)]
+    assert [(note.kind, note.column, note.kind in ALERTING) for note in schema.notes] == [("widened", "n", True)]
     assert f"type {found} instead of {promise}" in schema.notes[0].text
     assert [check.kind for check in row_checks(promised, schema)] == [VALUE, FITS, VALUE]
 
@@ -186,7 +186,7 @@ def test_rows_within_the_tolerance_are_noted_for_nobody():
             "expected values of at most 200, found 2 of 100 rows otherwise, e.g. 1048; tolerated up to 2.00% of the rows",
         )
     ]
-    assert not notes[0].wants_a_person
+    assert notes[0].kind not in ALERTING
 
 
 def test_rows_beyond_the_tolerance_are_a_breach_with_samples():
