@@ -89,7 +89,6 @@ def load_features_dag(group: str, versions: Mapping[int, Features]) -> DAG:
                     "features/insert_labels.sql",
                     "features/check_tables.sql",
                     "checks/require_checks.sql",
-                    "checks/record_loads.sql",
                     "checks/record_checks.sql",
                 ],
                 map_index_template=CHUNK,

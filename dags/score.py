@@ -65,7 +65,6 @@ def score_dag(model: ModelSpec) -> DAG:
                 "scoring/insert_predictions.sql",
                 "scoring/check_predictions.sql",
                 "checks/require_checks.sql",
-                "checks/record_loads.sql",
                 "checks/record_checks.sql",
             ],
             outlets=[predictions_asset(model)],

@@ -81,8 +81,8 @@ def read_facts(place: Place, api: AirflowApi) -> Facts:
     settings = aws.settings(place)
     warehouse = Warehouse(place)
     loads = warehouse.rows(
-        "SELECT table_name, MIN(ds) AS first_day, MAX(ds) AS last_day, COUNT(DISTINCT ds) AS days, SUM(row_count) AS rows_loaded "
-        "FROM monitoring.loads GROUP BY table_name ORDER BY table_name"
+        "SELECT table_name, MIN(ds) AS first_day, MAX(ds) AS last_day, COUNT(DISTINCT ds) AS days, "
+        "SUM(rows_found) AS rows_loaded FROM monitoring.load_checks GROUP BY table_name ORDER BY table_name"
     )
     for row in loads:
         row["rows_now"] = warehouse.rows(f"SELECT COUNT(*) AS n FROM {row['table_name']}")[0]["n"]

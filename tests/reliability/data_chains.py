@@ -316,7 +316,7 @@ class Chain:
         return commit, lake.rows(commit)
 
     def _compare_tables(self, tables: Tables, lake: Lake) -> None:
-        """The tables hold what the commits name, to the last bit, and monitoring knows of no load without its checks."""
+        """The tables hold what the commits name, to the last bit, and no day that a load has not checked."""
         contents = tables.contents()
         for zone in (FEATURES, LABELS):
             expected = [row for day in days_of(zone) for row in self._read(lake, zone, day)[1]]
@@ -325,7 +325,7 @@ class Chain:
             self._require(not wrong, f"{tables.names[zone]}: ", wrong)
             moved = [row for row in contents[zone] if row[2] not in str(row[0])]
             self._require(not moved, f"{tables.names[zone]}: rows in another day's partition: ", moved[:2])
-        self._require(not (left := tables.loads_without_checks()), "loads without checks: ", left[:2])
+        self._require(not (left := tables.unchecked_days()), "days that no load has checked: ", left[:2])
 
     def _compare_with_clean_run(self) -> None:
         clean = self.lab.lake(f"{self.name}-clean")

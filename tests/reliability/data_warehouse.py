@@ -165,11 +165,11 @@ class Tables:
         order = "ORDER BY ds, entity_id, checksum"
         return {zone: self.warehouse.rows(f"SELECT * FROM {name} {order}") for zone, name in self.names.items()}
 
-    def loads_without_checks(self) -> list[list[Any]]:
-        """Loads that monitoring knows of and whose checks it has not, or not as passed."""
-        table = ", ".join(f"'{name}'" for name in self.names.values())
-        return self.warehouse.rows(
-            "SELECT l.table_name, l.ds, l.run_key FROM monitoring.loads AS l LEFT JOIN monitoring.load_checks AS c "
-            "ON l.table_name = c.table_name AND l.ds = c.ds AND l.run_key = c.run_key AND c.passed "
-            f"WHERE l.table_name IN ({table}) AND c.ds IS NULL"
-        )
+    def unchecked_days(self) -> list[list[Any]]:
+        """Days whose rows are none that a load has checked."""
+        told = "SELECT ds, rows_found, checksum_found FROM monitoring.load_checks WHERE passed AND table_name ="
+        return [
+            [name, *row]
+            for name in self.names.values()
+            for row in self.warehouse.rows(f"SELECT ds, COUNT(*), SUM(checksum) FROM {name} GROUP BY ds EXCEPT {told} '{name}'")
+        ]

@@ -32,7 +32,7 @@ from lake.zones import Zones
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from flywheel.core.commits import Commit, Report, report_key
+from flywheel.core.commits import Commit, Report, partition_source, report_key
 
 HEAD = {"entity_id": "string", "event_time": "timestamp_ntz"}
 Make = Callable[[Mapping[str, DataFrame]], DataFrame]
@@ -154,7 +154,7 @@ class Product:
                 checksum=str(counts.get(day, (0, 0))[1]),
                 columns=self.columns,
                 sources={
-                    f"processed/{name}/ds={other}": sources[name][other].write
+                    partition_source(name, other): sources[name][other].write
                     for name, others in needed[day].items()
                     for other in others
                 },

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
+from flywheel.core.commits import delivery_stamp
+
 THREADS = 16
 """Small calls at once: each is a round trip to S3 and little else."""
 
@@ -52,8 +54,8 @@ class File:
 
     @property
     def stamp(self) -> str:
-        """Tells this delivery of a key from a later one: modification time and length, fit for a folder's name."""
-        return f"{self.modified:x}-{self.length:x}"
+        """Tells this delivery of the key from a later one."""
+        return delivery_stamp(self.modified, self.length)
 
 
 class Zones:

@@ -1,12 +1,18 @@
--- When the days of a window were last loaded, of features and of labels. The times are UTC.
+-- What the tables hold of each day of a window: of features and of labels. The sums outgrow 64 bits, so they come as text.
 SELECT
-    table_name,
+    'features' AS kind,
     ds,
-    MAX(loaded_at) AS loaded_at
-FROM monitoring.loads
-WHERE
-    table_name IN (:features_table, :labels_table)
-    AND ds BETWEEN :first_day AND :last_day
-GROUP BY
-    table_name,
-    ds
+    COUNT(*) AS row_count,
+    SUM(checksum)::VARCHAR(40) AS checksum
+FROM features.{{ features().table }}
+WHERE ds BETWEEN :first_day AND :last_day
+GROUP BY ds
+UNION ALL
+SELECT
+    'labels' AS kind,
+    ds,
+    COUNT(*) AS row_count,
+    SUM(checksum)::VARCHAR(40) AS checksum
+FROM labels.{{ features().table }}
+WHERE ds BETWEEN :first_day AND :last_day
+GROUP BY ds

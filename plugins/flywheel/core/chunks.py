@@ -1,27 +1,34 @@
 """Which days are still to be made, and in what portions.
 
-As ``make`` sees it: a thing is stale when it is not there, or not younger than one of the things that it is made of. Times are
-those of S3's own clock (LastModified, whole seconds), so two of the same second count as stale: made once too often does no harm.
+A thing is stale when it is not there, or was made of something else than what is there now. A commit names what its partition
+was made of (:attr:`flywheel.core.commits.Commit.sources`), so that is compared, and no clock has a say: a delivery that came
+while its predecessor was being read is found, however near to the commit it came.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import pairwise
 
+from flywheel.core.commits import Commit, in_whole_seconds, partition_source
 from flywheel.core.contracts import Contract
 from flywheel.core.features import Features
 from flywheel.core.runs import Window
 
-#: Day to when its newest object was written (UTC).
-Times = Mapping[date, datetime]
+#: What something is made of: key to the stamp of a delivery, or partition to its write.
+Sources = Mapping[str, str]
 
 
-def is_stale(made: datetime | None, sources: Iterable[datetime]) -> bool:
-    """Whether something has to be made: it was never, or one of its sources is not older than it."""
-    return made is None or any(source >= made for source in sources)
+def is_stale(made_of: Sources | None, there: Sources) -> bool:
+    """Whether something has to be made: it was never, or not of what is there now.
+
+    A source that is gone since, as retention may have it, does no harm: what was made of it stays.
+
+    :param made_of: what it was made of; None: it was not made
+    """
+    return made_of is None or any(made_of.get(name) != version for name, version in there.items())
 
 
 def each_day(start: date, end: date) -> list[date]:
@@ -57,13 +64,13 @@ def reach(definition: Features) -> int:
 class Delivered:
     """What is known of one dataset of an ingest run.
 
-    :param landed: when each partition's newest file landed
-    :param committed: when each partition was committed to the processed zone
+    :param landed: the files that landed, by partition: key to stamp, in whole seconds
+    :param committed: of what each partition of the processed zone was made, by stamps of any precision
     """
 
     contract: Contract
-    landed: Times
-    committed: Times
+    landed: Mapping[date, Sources]
+    committed: Mapping[date, Sources]
 
     def stale_run_days(self, window: Window) -> set[date]:
         """The run days of the window on which this dataset has to be ingested.
@@ -80,7 +87,7 @@ class Delivered:
         return {max(day, window.start) for day in days if self._is_stale(day)}
 
     def corrected_run_days(self, window: Window) -> set[date]:
-        """Those of the days before a run's own whose partitions were delivered again since they were committed.
+        """Those of the days before a run's own whose partitions were delivered again since they were read.
 
         :param window: the days to look back at, up to the day before the run's first one
         """
@@ -93,29 +100,39 @@ class Delivered:
         return {day for day in stale if window.start <= day <= window.end and day != newest}
 
     def _is_stale(self, partition: date) -> bool:
-        landed = self.landed.get(partition)
-        return is_stale(self.committed.get(partition), [landed] if landed else [])
+        made_of = self.committed.get(partition)
+        if made_of is not None:
+            made_of = {key: in_whole_seconds(stamp) for key, stamp in made_of.items()}
+        return is_stale(made_of, self.landed.get(partition, {}))
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a table holds of one day: its rows, and the sum of their checksums."""
+
+    rows: int
+    checksum: int
 
 
 @dataclass(frozen=True)
 class Built:
     """What is known of the features and labels of a group at one version, and of what they are made of.
 
-    :param inputs: commits of each input dataset, of features and of labels
+    :param inputs: the writes of each input dataset's partitions, of features and of labels
     :param snapshots: those of the inputs that are snapshots (cadence ``once``), of which a day takes the newest up to it
     :param features: commits of the feature zone
     :param labels: commits of the label zone
-    :param loaded_features: when each day's features were last loaded into Redshift
+    :param loaded_features: what Redshift holds of each day's features
     :param loaded_labels: likewise of labels, by the labels' day
     """
 
     definition: Features
-    inputs: Mapping[str, Times]
+    inputs: Mapping[str, Mapping[date, str]]
     snapshots: Set[str] = frozenset()
-    features: Times = field(default_factory=dict)
-    labels: Times = field(default_factory=dict)
-    loaded_features: Times = field(default_factory=dict)
-    loaded_labels: Times = field(default_factory=dict)
+    features: Mapping[date, Commit] = field(default_factory=dict)
+    labels: Mapping[date, Commit] = field(default_factory=dict)
+    loaded_features: Mapping[date, Content] = field(default_factory=dict)
+    loaded_labels: Mapping[date, Content] = field(default_factory=dict)
 
     def stale_days(self, window: Window) -> set[date]:
         """The run days whose features, or the labels that became known with them, have to be built or loaded.
@@ -130,25 +147,27 @@ class Built:
     def _is_stale(self, day: date, rebuild: bool) -> bool:
         spec = self.definition
         label_day = day - timedelta(days=spec.label.lag_days)
-        parts = [(day, self.features, self.loaded_features, self._times(spec.inputs, day, spec.lookback_days))]
+        parts = [(day, self.features, self.loaded_features, self._sources(spec.inputs, day, spec.lookback_days))]
         if label_day >= spec.start_date:
-            parts.append((label_day, self.labels, self.loaded_labels, self._times(spec.label_inputs, label_day, 0)))
-        for own_day, commits, loads, sources in parts:
-            made = commits.get(own_day)
-            if made is None and rebuild:
+            parts.append((label_day, self.labels, self.loaded_labels, self._sources(spec.label_inputs, label_day, 0)))
+        for own_day, commits, tables, sources in parts:
+            commit = commits.get(own_day)
+            if commit is None and rebuild:
                 continue
-            if is_stale(made, sources) or is_stale(loads.get(own_day), [made] if made else []):
+            if commit is None or is_stale(commit.sources, sources):
+                return True
+            if tables.get(own_day, Content(0, 0)) != Content(commit.rows, int(commit.checksum or 0)):
                 return True
         return False
 
-    def _times(self, inputs: Sequence[str], day: date, lookback_days: int) -> list[datetime]:
-        """The commits that a day is made of."""
-        times = []
+    def _sources(self, inputs: Sequence[str], day: date, lookback_days: int) -> dict[str, str]:
+        """The writes that a day would be made of now, named as its commit names them."""
+        sources = {}
         for name in inputs:
-            commits = self.inputs.get(name, {})
+            writes = self.inputs.get(name, {})
             if name in self.snapshots:
-                days = sorted(there for there in commits if there <= day)[-1:]
+                days = sorted(there for there in writes if there <= day)[-1:]
             else:
                 days = each_day(day - timedelta(days=lookback_days), day)
-            times += [commits[there] for there in days if there in commits]
-        return times
+            sources.update({partition_source(name, there): writes[there] for there in days if there in writes})
+        return sources

@@ -103,6 +103,26 @@ def committed_day(key: str) -> date | None:
     return date.fromisoformat(found[1]) if found else None
 
 
+def delivery_stamp(modified: int, length: int) -> str:
+    """Tells this delivery of a key from a later one; fit for a folder's name.
+
+    :param modified: modification time in milliseconds, as exactly as the store tells it
+    :param length: bytes
+    """
+    return f"{modified:x}-{length:x}"
+
+
+def in_whole_seconds(stamp: str) -> str:
+    """The stamp as S3's lists tell it, which know whole seconds: of two deliveries of one length in one second they show one."""
+    modified, _, length = stamp.partition("-")
+    return delivery_stamp(int(modified, 16) // 1000 * 1000, int(length, 16))
+
+
+def partition_source(dataset: str, ds: date) -> str:
+    """The name of a processed partition among the sources of a commit."""
+    return f"processed/{dataset}/ds={ds}"
+
+
 def report_key(run_key: str, job: str, start: date, end: date) -> str:
     """Key of what a job tells about its window: see :class:`Report`.
 

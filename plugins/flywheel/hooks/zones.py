@@ -1,6 +1,6 @@
 """Zones of the lake as S3 lists them (:mod:`flywheel.core.commits` tells how they are laid out).
 
-What is there is asked of ``ListObjectsV2`` only, a thousand keys a call and never one call per day.
+What is there is asked of ``ListObjectsV2``, a thousand keys a call; commits that have to be known are read, ten at a time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import date, datetime
 from itertools import islice
 from typing import Any
 
-from flywheel.core.commits import Commit, commit_key, commits_prefix
+from flywheel.core.commits import Commit, commit_key, commits_prefix, delivery_stamp
 
 #: A snapshot of whatever age is the newest until the next one: where their lists begin.
 EVER = date(1970, 1, 1)
@@ -23,15 +23,22 @@ READERS = 10
 
 
 @dataclass(frozen=True)
-class Newest:
-    """The newest object of a day: when it was written (UTC), and the ETag, which is another for any other content."""
+class Listed:
+    """One object of a list: when it was written (UTC), its length in bytes, and the ETag, which is another for other content."""
 
+    key: str
     modified: datetime
+    length: int
     etag: str
 
+    @property
+    def stamp(self) -> str:
+        """As jobs stamp deliveries (:func:`flywheel.core.commits.delivery_stamp`), in whole seconds."""
+        return delivery_stamp(int(self.modified.timestamp()) * 1000, self.length)
 
-def newest_by_day(s3: Any, bucket: str, folder: str, first: date, last: date) -> dict[date, Newest]:
-    """The newest object of each day from ``first`` to ``last`` whose key begins ``<folder>ds=YYYY-MM-DD``.
+
+def by_day(s3: Any, bucket: str, folder: str, first: date, last: date) -> dict[date, list[Listed]]:
+    """The objects of each day from ``first`` to ``last`` whose key begins ``<folder>ds=YYYY-MM-DD``, hidden ones left out.
 
     :param s3: a boto3 client
     :param folder: key prefix with a slash at the end
@@ -39,7 +46,7 @@ def newest_by_day(s3: Any, bucket: str, folder: str, first: date, last: date) ->
     start, end = f"{folder}ds={first}", f"{folder}ds={last}"
     same = next((i for i, (one, other) in enumerate(zip(start, end, strict=True)) if one != other), len(start))
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=start[:same], StartAfter=start)
-    found: dict[date, Newest] = {}
+    found: dict[date, list[Listed]] = {}
     for page in pages:
         for entry in page.get("Contents", []):
             name = entry["Key"].removeprefix(folder)
@@ -49,21 +56,22 @@ def newest_by_day(s3: Any, bucket: str, folder: str, first: date, last: date) ->
                 continue
             if day > last:
                 return found
-            if not name.endswith("/") and (day not in found or found[day].modified < entry["LastModified"]):
-                found[day] = Newest(entry["LastModified"], entry["ETag"])
+            if not name.endswith("/") and not name.rsplit("/", 1)[-1].startswith(("_", ".")):
+                listed = Listed(entry["Key"], entry["LastModified"], entry["Size"], entry["ETag"])
+                found.setdefault(day, []).append(listed)
     return found
 
 
-def landed(s3: Any, bucket: str, dataset: str, first: date, last: date) -> dict[date, datetime]:
-    """When the newest file of each landed partition was written."""
-    found = newest_by_day(s3, bucket, f"landing/{dataset}/", first, last)
-    return {day: newest.modified for day, newest in found.items()}
+def landed(s3: Any, bucket: str, dataset: str, first: date, last: date) -> dict[date, dict[str, str]]:
+    """The files of each landed partition: key to stamp."""
+    found = by_day(s3, bucket, f"landing/{dataset}/", first, last)
+    return {day: {file.key: file.stamp for file in files} for day, files in found.items()}
 
 
-def committed(s3: Any, bucket: str, zone: str, first: date, last: date) -> dict[date, datetime]:
-    """When each partition of a zone was committed."""
-    found = newest_by_day(s3, bucket, commits_prefix(zone), first, last)
-    return {day: newest.modified for day, newest in found.items()}
+def list_commits(s3: Any, bucket: str, zone: str, first: date, last: date) -> dict[date, Listed]:
+    """The commits of a zone as objects, unread."""
+    found = by_day(s3, bucket, commits_prefix(zone), first, last)
+    return {day: objects[0] for day, objects in found.items()}
 
 
 def read_commits(s3: Any, bucket: str, zone: str, days: Iterable[date]) -> dict[date, tuple[Commit, str]]:
@@ -76,6 +84,12 @@ def read_commits(s3: Any, bucket: str, zone: str, days: Iterable[date]) -> dict[
     wanted = sorted(days)
     with ThreadPoolExecutor(READERS) as pool:
         return dict(zip(wanted, pool.map(read, wanted), strict=True))
+
+
+def committed(s3: Any, bucket: str, zone: str, first: date, last: date) -> dict[date, Commit]:
+    """The commits of a zone from ``first`` to ``last``: a list, and a read of each."""
+    days = list_commits(s3, bucket, zone, first, last)
+    return {day: commit for day, (commit, _) in read_commits(s3, bucket, zone, days).items()}
 
 
 def objects(s3: Any, bucket: str, prefix: str) -> Iterator[tuple[str, datetime]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.sdk import BaseOperator
 
-from flywheel.core.chunks import Built, Delivered, Times, chunks, each_day, reach
+from flywheel.core.chunks import Built, Content, Delivered, chunks, each_day, reach
+from flywheel.core.commits import Commit
 from flywheel.core.contracts import Contract
 from flywheel.core.features import Features
 from flywheel.core.runs import Window, parse_day
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class PlanIngestOperator(BaseOperator):
-    """Finds the days on which a partition of the datasets has to be ingested (API: ``ListObjectsV2``).
+    """Finds the days on which a partition of the datasets has to be ingested (API: ``ListObjectsV2``, ``GetObject``).
 
-    A partition is finished when its commit is younger than what landed; one that was never delivered is not, and the job will
-    say so. The param ``overwrite`` takes all days. A scheduled run also looks ``corrected_within_days`` back for partitions that
-    were delivered again.
+    A partition is finished when its commit says that it was made of exactly what has landed; one that was never delivered is
+    not, and the job will say so. The param ``overwrite`` takes all days. A scheduled run also looks ``corrected_within_days``
+    back for partitions that were delivered again.
 
     :param datasets: the contracts of the dataset and of those that are delivered with it, the dataset's own first
     :param first_day: first day of the run (templated)
@@ -53,7 +54,7 @@ class PlanIngestOperator(BaseOperator):
         self.first_day, self.last_day = first_day, last_day
 
     def execute(self, context: Context) -> list[dict[str, str]]:
-        """Two lists for each dataset."""
+        """Two lists for each dataset, and its commits."""
         settings().need("bucket")
         window = Window(parse_day(self.first_day, "first_day"), parse_day(self.last_day, "last_day"))
         before = self._looked_back_at(context, window)
@@ -74,12 +75,15 @@ class PlanIngestOperator(BaseOperator):
         return Window(window.start - timedelta(days=days), window.start - timedelta(days=1))
 
     def _delivered(self, contract: Contract, first: Window, last: Window) -> Delivered:
-        s3 = self.s3
+        s3, bucket = self.s3, settings().bucket
         since = EVER if contract.cadence == "once" else first.start - timedelta(days=contract.lag_days)
         return Delivered(
             contract,
-            landed(s3, settings().bucket, contract.name, since, last.end),
-            committed(s3, settings().bucket, f"processed/{contract.name}", since, last.end),
+            landed(s3, bucket, contract.name, since, last.end),
+            {
+                day: commit.sources
+                for day, commit in committed(s3, bucket, f"processed/{contract.name}", since, last.end).items()
+            },
         )
 
     @cached_property
@@ -90,13 +94,13 @@ class PlanIngestOperator(BaseOperator):
 
 class PlanFeaturesOperator(RedshiftQueryOperator):
     """Finds the days whose features or labels have to be built, or built again, or loaded
-    (API: ``ListObjectsV2``, ``ExecuteStatement``).
+    (API: ``ListObjectsV2``, ``GetObject``, ``ExecuteStatement``).
 
-    Features of a day are finished when their commit is younger than the commits that they are made of, and their last load into
-    Redshift younger than that commit. S3's clock and Redshift's are compared there, both AWS's own and a task apart; were they
-    not in step by seconds, a finished day would be made again, no more. The param ``overwrite`` takes all days of the run. Days
-    behind the run's last one that were built before and have become stale are taken along: a corrected day changes the features
-    of those that look back at it.
+    Features of a day are finished when their commit says that they were made of exactly the partitions that are there now, and
+    Redshift holds what was committed: as many rows, with the same sum of checksums. The tables themselves are asked, so rows that
+    someone changed or removed by hand are loaded again, too. The param ``overwrite`` takes all days of the run. Days behind the
+    run's last one that were built before and have become stale are taken along: a corrected day changes the features of those
+    that look back at it.
 
     :param definition: the feature group at one version; days of the run on which it has no data are left out
     :param datasets: the contracts of its inputs, by name
@@ -114,12 +118,10 @@ class PlanFeaturesOperator(RedshiftQueryOperator):
         self._overwrite = False
 
     def execute(self, context: Context) -> Any:
-        """Asks for the loads first: what is loaded after that is loaded once more, never left out."""
+        """Asks Redshift first: what is loaded after that is loaded once more, never left out."""
         settings().need("bucket")
         window, lag = self._window(), timedelta(days=self.definition.label.lag_days)
         self.parameters = {
-            "features_table": f"features.{self.definition.table}",
-            "labels_table": f"labels.{self.definition.table}",
             "first_day": (window.start - lag).isoformat(),
             "last_day": (window.end + timedelta(days=reach(self.definition))).isoformat(),
         }
@@ -138,11 +140,10 @@ class PlanFeaturesOperator(RedshiftQueryOperator):
             self.log.info("%s has no data from %s to %s", definition.table, asked.start, asked.end)
             return []
         window = Window(max(asked.start, first), min(asked.end, last))
-        loads: dict[str, dict[date, datetime]] = {"features": {}, "labels": {}}
+        loaded: dict[str, dict[date, Content]] = {"features": {}, "labels": {}}
         for row in super().result(client, identity, description):
-            loaded_at = datetime.fromisoformat(row["loaded_at"]).replace(tzinfo=UTC)
-            loads[row["table_name"].split(".")[0]][parse_day(row["ds"], "ds")] = loaded_at
-        built = self._built(window, loads)
+            loaded[row["kind"]][parse_day(row["ds"], "ds")] = Content(row["row_count"], int(row["checksum"]))
+        built = self._built(window, loaded)
         wanted = built.stale_days(window)
         if self._overwrite:
             wanted |= set(each_day(window.start, window.end))
@@ -151,24 +152,27 @@ class PlanFeaturesOperator(RedshiftQueryOperator):
     def _window(self) -> Window:
         return Window(parse_day(self.first_day, "first_day"), parse_day(self.last_day, "last_day"))
 
-    def _built(self, window: Window, loads: Mapping[str, Times]) -> Built:
+    def _built(self, window: Window, loaded: Mapping[str, Mapping[date, Content]]) -> Built:
         spec, s3, bucket = self.definition, self.client_with("s3"), settings().bucket
         snapshots = {name for name, contract in self.datasets.items() if contract.cadence == "once"}
         last = window.end + timedelta(days=reach(spec))
         first = window.start - timedelta(days=max(spec.lookback_days, spec.label.lag_days))
 
-        def commits(zone: str, since: date = first) -> Times:
+        def commits(zone: str, since: date = first) -> dict[date, Commit]:
             return committed(s3, bucket, zone, since, last)
 
-        names = {*spec.inputs, *spec.label_inputs}
+        def writes(name: str) -> dict[date, str]:
+            there = commits(f"processed/{name}", EVER if name in snapshots else first)
+            return {day: commit.write for day, commit in there.items()}
+
         return Built(
             spec,
-            {name: commits(f"processed/{name}", EVER if name in snapshots else first) for name in names},
+            {name: writes(name) for name in {*spec.inputs, *spec.label_inputs}},
             snapshots,
             commits(f"features/{spec.zone}"),
             commits(f"labels/{spec.zone}"),
-            loads["features"],
-            loads["labels"],
+            loaded["features"],
+            loaded["labels"],
         )
 
 

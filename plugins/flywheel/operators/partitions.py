@@ -12,11 +12,11 @@ from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.sdk import BaseOperator
 from botocore.exceptions import ClientError
 
-from flywheel.core.commits import Report, commits_prefix, report_key
+from flywheel.core.commits import Report, report_key
 from flywheel.core.delivery_checks import ALERTING
 from flywheel.core.runs import Window, parse_day
 from flywheel.hooks.catalog import ZoneTable
-from flywheel.hooks.zones import EVER, newest_by_day, read_commits
+from flywheel.hooks.zones import EVER, list_commits, read_commits
 from flywheel.settings import settings
 
 if TYPE_CHECKING:
@@ -120,8 +120,8 @@ class PublishPartitionsOperator(BaseOperator):
         for _ in range(TURNS):
             # The catalog before the commits: what another task registers in between looks outdated here, never up to date.
             registered = table.registered(first, last)
-            commits = newest_by_day(s3, bucket, commits_prefix(zone.zone), first, last)
-            todo = [day for day, newest in commits.items() if registered.get(day) != newest.etag]
+            commits = list_commits(s3, bucket, zone.zone, first, last)
+            todo = [day for day, listed in commits.items() if registered.get(day) != listed.etag]
             if not todo:
                 self.log.info("%s: %s partitions, %s registered now", table.name, len(commits), len(done))
                 return [day.isoformat() for day in sorted(done)]

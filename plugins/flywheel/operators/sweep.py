@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.sdk import BaseOperator
 
-from flywheel.core.commits import commits_prefix
-from flywheel.hooks.zones import delete, newest_by_day, objects, read_commits
+from flywheel.hooks.zones import delete, list_commits, objects, read_commits
 from flywheel.settings import settings
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ class SweepLakeOperator(BaseOperator):
         days = {day for by_day in written.values() for day in by_day if day}
         if not written:
             return 0
-        commits = newest_by_day(s3, bucket, commits_prefix(zone), min(days), max(days)) if days else {}
+        commits = list_commits(s3, bucket, zone, min(days), max(days)) if days else {}
         twice = [day for day in days if day in commits and sum(day in by_day for by_day in written.values()) > 1]
         named = {day: commit.write for day, (commit, _) in read_commits(s3, bucket, zone, twice).items()}
 

@@ -33,12 +33,12 @@ features/stage_features features/copy_features features/expect_features features
 features/delete_features features/insert_features
 features/stage_labels features/copy_labels features/expect_labels features/copy_expected_labels
 features/delete_labels features/insert_labels
-features/check_tables checks/require_checks checks/record_loads checks/record_checks
+features/check_tables checks/require_checks checks/record_checks
 """.split()
 PUBLISH = """
 scoring/lock_predictions scoring/stage_predictions scoring/copy_predictions
 scoring/delete_predictions scoring/insert_predictions
-scoring/check_predictions checks/require_checks checks/record_loads checks/record_checks
+scoring/check_predictions checks/require_checks checks/record_checks
 """.split()
 NUMBERS = itertools.count(1)
 

@@ -34,10 +34,10 @@ def test_a_load_puts_what_was_written_into_the_tables_and_tells_it(warehouse: An
         ["c", "2013-01-02 12:00:00", "2013-01-02", 3, 3],
     ]
     assert [(row[0], row[2], row[3]) for row in labels] == [("a", "2013-01-01", 1), ("b", "2013-01-01", 0)]
-    assert warehouse.rows("SELECT table_name, ds, row_count, run_key FROM monitoring.loads ORDER BY table_name, ds") == [
-        ["features.flight_delay_v1", "2013-01-01", 2, "r1"],
-        ["features.flight_delay_v1", "2013-01-02", 1, "r1"],
-        ["labels.flight_delay_v1", "2013-01-01", 2, "r1"],
+    assert warehouse.rows("SELECT table_name, ds, rows_found FROM monitoring.load_checks ORDER BY table_name, ds") == [
+        ["features.flight_delay_v1", "2013-01-01", 2],
+        ["features.flight_delay_v1", "2013-01-02", 1],
+        ["labels.flight_delay_v1", "2013-01-01", 2],
     ]
     checks = warehouse.rows(
         "SELECT ds, rows_expected, rows_found, keys_found, checksum_expected, checksum_found, passed, run_key "
@@ -63,9 +63,9 @@ def test_exactly_the_days_that_were_written_are_replaced(warehouse: Any, days: A
     finished(warehouse.load(warehouse.deliver("r1", days(JAN), days(JAN))))
     finished(warehouse.load(warehouse.deliver("r2", days({"2013-01-02": {"x": 9}}), days({"2013-01-01": {}}))))
     assert entities(warehouse) == [["a", "b", "x"], ["c"]], "the labels' first day has no rows any more"
-    assert warehouse.rows("SELECT ds, row_count FROM monitoring.loads WHERE run_key = 'r2' AND table_name LIKE 'labels.%'") == [
-        ["2013-01-01", 0]
-    ]
+    assert warehouse.rows(
+        "SELECT ds, rows_found FROM monitoring.load_checks WHERE run_key = 'r2' AND table_name LIKE 'labels.%'"
+    ) == [["2013-01-01", 0]]
 
 
 def test_a_chunk_without_labels_leaves_the_labels_as_they_are(warehouse: Any, days: Any) -> None:
