@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.sdk import Asset
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 
-from flywheel.core.commits import Commit, DataFile, Report, report_key
+from flywheel.core.commits import Commit, DataFile, Report, commit_key, report_key
 from flywheel.hooks import zones as zones_module
 from flywheel.operators.partitions import PublishedZone, PublishPartitionsOperator
 from flywheel.settings import settings
@@ -116,6 +120,49 @@ def test_what_a_dead_task_has_left_unregistered_is_registered_by_the_next(publis
     published.commit("2013-01-01", "w1")
     assert published.publish("2013-01-01", "2013-01-05") == ["2013-01-01"]
     assert published.event == {"start": "2013-01-01", "end": "2013-01-05", "notes": []}
+
+
+class Died(BaseException):
+    """The task's process is gone; nothing catches this."""
+
+
+@pytest.mark.parametrize("answered", [False, True], ids=["before AWS gets it", "before its answer comes"])
+def test_a_task_may_die_at_any_of_its_calls(published: Published, monkeypatch: pytest.MonkeyPatch, answered: bool) -> None:
+    """Each death in turn, over a catalog with one partition to come, one to change and a column to come; then it is run again."""
+    call = BaseClient._make_api_call
+    numbers = itertools.count(1)
+    deadly = 0
+
+    def counted(client: Any, operation: str, arguments: Any) -> Any:
+        number = next(numbers)  # several threads read commits
+        answer = None if number == deadly and not answered else call(client, operation, arguments)
+        if number == deadly:
+            raise Died(operation)
+        return answer
+
+    days = ("2013-01-01", "2013-01-02")
+    published.report(*days)
+    deaths: list[str] = []
+    while True:
+        with suppress(ClientError):
+            published.glue.delete_table(DatabaseName=DATABASE, Name=published.table)
+        published.commit(days[0], "w1")
+        published.s3.delete_object(Bucket=BUCKET, Key=commit_key(published.zone, date.fromisoformat(days[1])))
+        published.publish(*days)
+        published.commit(days[0], "w2", COLUMNS | {"more": "int"})
+        published.commit(days[1], "w2", COLUMNS | {"more": "int"})
+        numbers, deadly = itertools.count(1), deadly + 1
+        with monkeypatch.context() as patched:
+            patched.setattr(BaseClient, "_make_api_call", counted)
+            try:
+                published.publish(*days, days)
+                break
+            except Died as death:
+                deaths.append(str(death))
+        published.publish(*days, days)
+        assert all("write=w2" in location for location in published.locations().values()), deaths[-1]
+        assert set(published.locations()) == set(days) and "more" in published.columns(), deaths[-1]
+    assert {"GetPartitions", "GetObject", "UpdateTable", "BatchCreatePartition", "BatchUpdatePartition"} <= set(deaths)
 
 
 def test_more_partitions_than_a_batch_takes(published: Published) -> None:
