@@ -20,8 +20,9 @@ Identity = dict[str, str]
 
 #: Error codes that say "not now": nothing was done, and the same call may be sent again.
 THROTTLED = frozenset(
-    {"Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown"}
-)
+    {"Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown",
+     "ConcurrentRunsExceededException"}
+)  # fmt: skip
 #: Error codes with which a service says that it failed by itself, whatever their HTTP status.
 FAILED_BY_ITSELF = frozenset(
     {"InternalFailure", "InternalServerError", "InternalServerException", "InternalServiceException", "ServiceUnavailable"}
@@ -29,7 +30,7 @@ FAILED_BY_ITSELF = frozenset(
 
 
 def is_throttled(error: BaseException) -> bool:
-    """Whether AWS refused the call for its rate."""
+    """Whether AWS refused the call for its rate, or for what runs already."""
     return isinstance(error, ClientError) and error.response["Error"]["Code"] in THROTTLED
 
 

@@ -177,10 +177,11 @@ def test_a_task_that_was_killed_before_its_create_call_makes_no_job(aws: Any, ru
         {"lose": True},
         {"error_after": {"code": "InternalServiceException", "message": "", "status": 500}},
         {"error": {"code": "ThrottlingException", "message": "Rate exceeded", "status": 400}},
+        {"error": {"code": "ConcurrentRunsExceededException", "message": "Concurrent runs exceeded for j", "status": 400}},
         {"error": {"code": "InternalServiceException", "message": "", "status": 500}},
         {"refuse": True},
     ],
-    ids=["lost", "5xx_after", "throttled", "5xx", "refused"],
+    ids=["lost", "5xx_after", "throttled", "too_many", "5xx", "refused"],
 )
 def test_a_glue_run_is_started_once_whatever_becomes_of_the_call(
     aws: Any, runner: Any, fault: dict[str, Any], request: pytest.FixtureRequest
