@@ -22,16 +22,19 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-import data_layer
-from data_layer import DATASETS, FIRST, LAST_WITH_WEATHER
+PROJECT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(PROJECT / folder) for folder in ("include", "plugins")]
 
-from flywheel.core.chunks import chunks
-from flywheel.core.runs import Window
+from flywheel.core.chunks import chunks  # noqa: E402
+from flywheel.core.runs import Window  # noqa: E402
+from laptop import lake  # noqa: E402
+from laptop.lake import DATASETS, LAST_WITH_WEATHER  # noqa: E402
+from laptop.landing import FIRST_DAY  # noqa: E402
 
 
 def windows(days: int, size: int) -> list[Window]:
     """The first ``days`` days as the DAGs would plan them, at most ``size`` in one job."""
-    return chunks([FIRST + timedelta(days=i) for i in range(days)], size)
+    return chunks([FIRST_DAY + timedelta(days=i) for i in range(days)], size)
 
 
 def play(root: Path, jobs: Sequence[Window]) -> float:
@@ -41,9 +44,9 @@ def play(root: Path, jobs: Sequence[Window]) -> float:
     began = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
         for job in jobs:
-            data_layer.run_ingest(root, job.start, job.end, DATASETS)
+            lake.ingest(root, job.start, job.end, DATASETS)
             if job.start <= LAST_WITH_WEATHER:
-                data_layer.run_features(root, job.start, min(job.end, LAST_WITH_WEATHER))
+                lake.build_features(root, job.start, min(job.end, LAST_WITH_WEATHER))
     return time.perf_counter() - began
 
 
@@ -58,8 +61,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         print("Delivering the flights ...", flush=True)
-        data_layer.deliver(root, max(options.days), 1)
-        data_layer.session()
+        lake.deliver(root, max(options.days))
+        lake.session()
         play(root, windows(min(options.days), 1))  # the JVM is warm after this
         print(f"\n  {'days':>5} {'chunks':>16} {'one job':>16} {'a job per day':>22} {'per day of data':>16}")
         found = []

