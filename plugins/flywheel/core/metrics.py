@@ -1,4 +1,4 @@
-"""How good are a classifier's scores? Metrics as plain functions of numpy arrays, used by jobs and by monitoring alike.
+"""How good are scores and forecasts? Metrics as plain functions of numpy arrays, used by jobs and by monitoring alike.
 
 ``labels`` are 0 or 1, ``scores`` are probabilities of 1 (only their order matters to :func:`auc` and :func:`gini`).
 """
@@ -68,15 +68,15 @@ def block_wins(labels: Any, scores: Any, blocks: Any) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A difference of two metrics with its 95% interval."""
+class Estimate:
+    """A metric, or the difference of two, with its 95% interval."""
 
     value: float
     low: float
     high: float
 
 
-def auc_difference(labels: Any, first: Any, second: Any, blocks: Any, *, resamples: int = 1000, seed: int = 0) -> Difference:
+def auc_difference(labels: Any, first: Any, second: Any, blocks: Any, *, resamples: int = 1000, seed: int = 0) -> Estimate:
     """AUC of ``first`` minus AUC of ``second`` on the same rows, with a paired block-bootstrap interval.
 
     Rows of one day share their weather and their knock-on delays, so whole days (or whatever ``blocks`` number) are drawn with
@@ -86,15 +86,142 @@ def auc_difference(labels: Any, first: Any, second: Any, blocks: Any, *, resampl
     import numpy as np
 
     _, block = np.unique(np.asarray(blocks), return_inverse=True)
-    truth = np.asarray(labels)
-    positives, rows = np.bincount(block, weights=truth), np.bincount(block)
-    wins = block_wins(truth, first, block) - block_wins(truth, second, block)
-    weights = np.random.default_rng(seed).multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=resamples)
-    weights = np.vstack([np.ones(len(rows)), weights])  # the first line is the data as it is
+    wins = block_wins(labels, first, block) - block_wins(labels, second, block)
+    return _bootstrap_auc(np.asarray(labels), block, wins, resamples, seed)
+
+
+def auc_interval(labels: Any, scores: Any, blocks: Any, *, resamples: int = 1000, seed: int = 0) -> Estimate:
+    """AUC with a block-bootstrap interval, drawn as in :func:`auc_difference`."""
+    import numpy as np
+
+    _, block = np.unique(np.asarray(blocks), return_inverse=True)
+    return _bootstrap_auc(np.asarray(labels), block, block_wins(labels, scores, block), resamples, seed)
+
+
+def ratio_interval(numerators: Any, denominators: Any, blocks: Any, *, resamples: int = 1000, seed: int = 0) -> Estimate:
+    """A ratio of two sums (WAPE, calibration, a mean loss) with a block-bootstrap interval; NaN where the lower sum is 0.
+
+    :param numerators: one number per row, such as absolute errors or scores
+    :param denominators: one number per row, such as absolute actuals or labels
+    :param blocks: block (day) of each row
+    """
+    import numpy as np
+
+    _, block = np.unique(np.asarray(blocks), return_inverse=True)
+    above, below = (np.bincount(block, weights=np.asarray(part, dtype=float)) for part in (numerators, denominators))
+    if not len(block) or below.sum() == 0:
+        return Estimate(math.nan, math.nan, math.nan)
+    weights = _resampled(len(above), resamples, seed)
+    lower = weights @ below
+    ratios = (weights @ above)[lower != 0] / lower[lower != 0]
+    low, high = np.quantile(ratios[1:], [0.025, 0.975])
+    return Estimate(float(ratios[0]), float(low), float(high))
+
+
+def wape(actual: Any, forecast: Any) -> float:
+    """Sum of absolute errors over the sum of absolute actuals: an honest percentage, small actuals and zeros included.
+
+    NaN where all actuals are 0.
+    """
+    import numpy as np
+
+    truth, guess = np.asarray(actual, dtype=float), np.asarray(forecast, dtype=float)
+    total = float(np.abs(truth).sum())
+    return float(np.abs(truth - guess).sum()) / total if total else math.nan
+
+
+@dataclass(frozen=True)
+class Mape:
+    """A mean absolute percentage error, and how many rows it cannot speak of."""
+
+    value: float
+    rows: int
+    zeros: int
+
+
+def mape(actual: Any, forecast: Any) -> Mape:
+    """Mean absolute percentage error over the rows whose actual is not 0; NaN without any.
+
+    To be shown, not to be gated on: it rewards forecasting too little (of a Poisson count with mean 2 the forecast with the least
+    MAPE is half the mean). :func:`wape` does not.
+    """
+    import numpy as np
+
+    truth, guess = np.asarray(actual, dtype=float), np.asarray(forecast, dtype=float)
+    counted = truth != 0
+    errors = np.abs(truth[counted] - guess[counted]) / np.abs(truth[counted])
+    return Mape(float(errors.mean()) if len(errors) else math.nan, int(counted.sum()), int((~counted).sum()))
+
+
+def naive_ratio(actual: Any, forecast: Any, naive: Any) -> float:
+    """Absolute errors of a forecast over those of the seasonal naive one (the actual of a season before): below 1 it is worth it.
+
+    It tells a model that decays from weeks that are hard for everybody (relative mean absolute error: Hyndman and Koehler, 2006,
+    International Journal of Forecasting 22). Rows without a naive forecast (NaN) are left out; NaN where its errors are all 0.
+    """
+    import numpy as np
+
+    truth, guess, before = (np.asarray(part, dtype=float) for part in (actual, forecast, naive))
+    both = ~np.isnan(before)
+    errors = float(np.abs(truth[both] - before[both]).sum())
+    return float(np.abs(truth[both] - guess[both]).sum()) / errors if errors else math.nan
+
+
+@dataclass(frozen=True)
+class Segment:
+    """How a classifier does on a part of the rows.
+
+    :param names: the segments' values; several where small ones are merged
+    """
+
+    names: tuple[str, ...]
+    rows: int
+    positives: int
+    auc: float
+    calibration: float
+
+
+def segment_metrics(labels: Any, scores: Any, segments: Any, *, min_rows: int = 1000) -> list[Segment]:
+    """Metrics by segment, the largest first. Segments of fewer than ``min_rows`` rows are one, which comes last.
+
+    On small segments metrics are noise: one that is truly 3 per cent better everywhere looks worse somewhere on most days.
+    """
+    import numpy as np
+
+    truth, values = np.asarray(labels), np.asarray(scores, dtype=float)
+    names, segment, rows = np.unique(np.asarray(segments).astype(str), return_inverse=True, return_counts=True)
+    large = [i for i in np.argsort(-rows, kind="stable") if rows[i] >= min_rows]
+    small = [i for i in range(len(names)) if rows[i] < min_rows]
+    found = []
+    for group in [*([i] for i in large), *([small] if small else [])]:
+        chosen = np.isin(segment, group)
+        part, score = truth[chosen], values[chosen]
+        found.append(
+            Segment(
+                tuple(str(names[i]) for i in group), len(part), int(part.sum()), auc(part, score), calibration_ratio(part, score)
+            )
+        )
+    return found
+
+
+def _bootstrap_auc(labels: np.ndarray, block: np.ndarray, wins: np.ndarray, resamples: int, seed: int) -> Estimate:
+    """Value and interval from won pairs by block (those of one score, or the difference of two scores')."""
+    import numpy as np
+
+    positives, rows = np.bincount(block, weights=labels), np.bincount(block)
+    weights = _resampled(len(rows), resamples, seed)
     pairs = (weights @ positives) * (weights @ (rows - positives))
     won = np.einsum("ri,ij,rj->r", weights, wins, weights, optimize=True)
-    differences = won[pairs > 0] / pairs[pairs > 0]
-    if pairs[0] == 0:
-        return Difference(math.nan, math.nan, math.nan)
-    low, high = np.quantile(differences[1:], [0.025, 0.975])
-    return Difference(float(differences[0]), float(low), float(high))
+    if not len(pairs) or pairs[0] == 0:
+        return Estimate(math.nan, math.nan, math.nan)
+    values = won[pairs > 0] / pairs[pairs > 0]
+    low, high = np.quantile(values[1:], [0.025, 0.975])
+    return Estimate(float(values[0]), float(low), float(high))
+
+
+def _resampled(blocks: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each block is drawn, by resample; the first line is the data as it is."""
+    import numpy as np
+
+    weights = np.random.default_rng(seed).multinomial(blocks, np.full(blocks, 1 / blocks), size=resamples)
+    return np.vstack([np.ones(blocks), weights])

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-from flywheel.core import drift
+from flywheel.core.counting import add_counts, counts_from_sql, sql_counts
+from flywheel.core.drift import compare
 from flywheel.core.runs import Window, parse_day
 from flywheel.core.specs import ModelSpec
 from flywheel.hooks.jobs import Identity
@@ -39,7 +40,7 @@ class MeasureDriftOperator(RedshiftQueryOperator):
     def execute(self, context: Context) -> Any:
         """Reads the profile (some 20 kB), writes the statement, runs it."""
         windows = self._windows()
-        counts = drift.sql_counts(self._profile())
+        counts = sql_counts(self._profile())
         self.sql = "\n".join(
             [
                 "SELECT",
@@ -59,17 +60,14 @@ class MeasureDriftOperator(RedshiftQueryOperator):
     def result(self, client: Any, identity: Identity, description: Mapping[str, Any]) -> Any:
         """PSI of each feature in each period."""
         profile, rules = self._profile(), self.model.monitoring
-        by_day = {parse_day(row["ds"], "ds"): drift.counts_from_sql(profile, row)[1] for row in read_rows(client, identity["Id"])}
+        by_day = {parse_day(row["ds"], "ds"): counts_from_sql(profile, row)[1] for row in read_rows(client, identity["Id"])}
         measured = []
         for window in self._windows():
             days = [counts for day, counts in by_day.items() if window.start <= day <= window.end]
-            totals = {
-                name: [sum(bins) for bins in zip(*(day[name] for day in days), strict=True)]
-                if days
-                else [0] * len(feature["counts"])
-                for name, feature in profile["features"].items()
-            }
-            for found in drift.compare(profile, totals, threshold=rules.psi_threshold, alpha=rules.psi_alpha):
+            nothing = {name: [0] * len(feature["counts"]) for name, feature in profile["features"].items()}
+            totals = add_counts([nothing, *days])
+            judged = compare(profile, totals, threshold=rules.psi_threshold, alpha=rules.psi_alpha, days=len(days))
+            for found in judged:
                 measured.append(
                     {
                         **window.as_dict(),

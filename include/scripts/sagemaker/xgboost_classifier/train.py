@@ -12,7 +12,7 @@ instance has one and the container's XGBoost can use it. With a folder for check
 a CheckpointConfig) an interrupted job goes on where it was, and ends with the same model as if it had not been interrupted.
 
 The model's archive: ``model.ubj``; ``columns.json``, the features in order with the levels of the categories;
-``profile.json``, the reference for drift (see flywheel.core.drift) with the distribution of the scores; ``code/inference.py``.
+``profile.json``, the reference for drift (see flywheel.core.profiles) with the distribution of the scores; ``code/inference.py``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ import pandas as pd
 import xgboost as xgb
 from inference import COLUMNS_FILE, MODEL_FILE, to_matrix
 
-from flywheel.core.drift import numeric_profile, reference_profile
+from flywheel.core.profiles import numeric_profile, reference_profile
 
 NOT_FEATURES = ("entity_id", "event_time", "ds", "label")
 BOOSTER_PARAMETERS = {
@@ -284,7 +284,7 @@ def train(options: Options, own_parameters: dict[str, Any]) -> dict[str, float]:
     search = Boosting("search", parameters, checkpoints, options.stop_on, options.early_stopping_rounds)
     searched = search.run(to_matrix(earlier, features, earlier["label"]), options.num_round, validation)
     booster = searched[: search.best_rounds]
-    scores = booster.predict(validation)
+    scores = pd.Series(booster.predict(validation), index=later["ds"])
     evaluation = booster.eval(validation, "validation", search.best_rounds - 1)
     metrics = {f"validation-{name}": float(value) for name, value in re.findall(r"validation-(\w+):([-\d.e]+)", evaluation)}
     metrics["best-rounds"] = float(search.best_rounds)
@@ -309,12 +309,20 @@ def fingerprint(options: Options, own_parameters: dict[str, Any], features: list
     return digest.hexdigest()
 
 
+def gain_shares(booster: xgb.Booster, features: list[dict[str, Any]]) -> dict[str, float]:
+    """Each feature's share of what all splits of the model have gained; 0 for one that no tree has split on."""
+    gains = booster.get_score(importance_type="total_gain")
+    total = sum(gains.values()) or 1.0
+    return {feature["name"]: gains.get(feature["name"], 0.0) / total for feature in features}
+
+
 def write_archive(
-    folder: Path, booster: xgb.Booster, rows: pd.DataFrame, features: list[dict[str, Any]], scores: np.ndarray
+    folder: Path, booster: xgb.Booster, rows: pd.DataFrame, features: list[dict[str, Any]], scores: pd.Series
 ) -> None:
     """The files of the model's archive (see the module's head).
 
-    :param scores: of the validation days, by a model that has not seen them: what scores look like when nothing has drifted
+    :param scores: of the validation days, which are its index, by a model that has not seen them: what scores look like when
+        nothing has drifted
     """
     (folder / "code").mkdir(parents=True, exist_ok=True)
     booster.set_attr(fingerprint=None, history=None)
@@ -324,8 +332,11 @@ def write_archive(
     profile = reference_profile(
         {feature["name"]: rows[feature["name"]] for feature in features},
         categorical=[feature["name"] for feature in features if feature["kind"] == "category"],
+        days=rows["ds"],
+        importance=gain_shares(booster, features),
     )
-    profile |= {"start": f"{rows['ds'].min():%Y-%m-%d}", "end": f"{rows['ds'].max():%Y-%m-%d}", "score": numeric_profile(scores)}
+    profile |= {"start": f"{rows['ds'].min():%Y-%m-%d}", "end": f"{rows['ds'].max():%Y-%m-%d}"}
+    profile["score"] = numeric_profile(scores.to_numpy(), days=scores.index)
     (folder / "profile.json").write_text(json.dumps(profile), encoding="utf-8")
     shutil.copy(Path(__file__).with_name("inference.py"), folder / "code" / "inference.py")
 

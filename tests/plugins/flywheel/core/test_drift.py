@@ -1,24 +1,16 @@
-"""The population stability index against published and exact values, and the two ways to count against each other."""
+"""The population stability index against published and exact values; verdicts on data with and without drift."""
 
-import json
 import math
-import random
-import sqlite3
+from datetime import date, timedelta
+from decimal import Decimal, getcontext
 
 import numpy as np
 import pytest
 
-from flywheel.core.drift import (
-    bin_counts,
-    categorical_profile,
-    compare,
-    counts_from_sql,
-    critical_value,
-    numeric_profile,
-    psi,
-    reference_profile,
-    sql_counts,
-)
+from flywheel.core.drift import compare, critical_value, independent_rows, psi, psi_terms, since
+from flywheel.core.profiles import bin_counts, numeric_profile, reference_profile
+
+DAYS = [date(2013, 1, 1) + timedelta(days=i) for i in range(91)]
 
 
 # Exact to 40 digits; the libraries that compute this index agree with them. Shares times 1000, so that they are counts.
@@ -85,89 +77,6 @@ def test_psi_refuses_what_it_cannot_compare():
         psi([1, 2], [0, 0])
 
 
-def test_numeric_bins_are_right_closed_deciles_with_outer_bins():
-    profile = numeric_profile(np.arange(1, 101))
-    assert (profile["min"], profile["max"]) == (1.0, 100.0)
-    assert profile["edges"] == [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0]
-    assert profile["counts"] == [0] + [10] * 10 + [0, 0]
-    current = [0.5, 1, 10, 10.5, 100, 101, math.inf, -math.inf, None, math.nan]
-    assert bin_counts(profile, current) == [2, 2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 2, 2]
-
-
-def test_equal_deciles_are_merged_and_a_constant_has_one_bin():
-    zeros_mostly = numeric_profile([0.0] * 95 + [1.0, 2.0, 3.0, 4.0, 5.0])
-    assert zeros_mostly["edges"] == [0.0] and zeros_mostly["counts"] == [0, 95, 5, 0, 0]
-    constant = numeric_profile([1.0] * 20_000)
-    assert constant["edges"] == [] and constant["counts"] == [0, 20_000, 0, 0]
-    assert psi(constant["counts"], bin_counts(constant, [2.0] * 20_000)) == pytest.approx(18.4, abs=0.05)
-
-
-def test_a_feature_without_any_value_counts_later_values_as_above():
-    empty = numeric_profile([None, math.nan, None])
-    assert empty["counts"] == [0, 0, 3]
-    assert bin_counts(empty, [1.0, None]) == [0, 1, 1]
-
-
-def test_nulls_unseen_levels_and_values_out_of_range_count_as_drift():
-    rng = np.random.default_rng(0)
-    values = rng.normal(size=20_000)
-    profile = numeric_profile(values)
-    for damage in (math.nan, 100.0):
-        damaged = values.copy()
-        damaged[:2000] = damage
-        assert psi(profile["counts"], bin_counts(profile, damaged)) == pytest.approx(0.70, abs=0.01)
-    levels = rng.choice(["a", "b"], 20_000).astype(object)
-    profile = categorical_profile(levels)
-    for damage in (None, "new"):
-        damaged = levels.copy()
-        damaged[:2000] = damage
-        assert psi(profile["counts"], bin_counts(profile, damaged)) == pytest.approx(0.70, abs=0.01)
-
-
-def test_rare_levels_share_a_bin():
-    profile = categorical_profile(["AA"] * 600 + ["BB"] * 395 + ["CC"] * 3 + ["DD"] * 1 + [None])
-    assert (profile["levels"], profile["other"]) == (["AA", "BB"], ["CC", "DD"])
-    assert profile["counts"] == [600, 395, 4, 0, 1]
-    assert bin_counts(profile, ["AA", "DD", "EE", "FF", None]) == [1, 0, 1, 2, 1]
-    many = categorical_profile([str(i % 60) for i in range(6000)], max_levels=50)
-    assert len(many["levels"]) == 50 and len(many["other"]) == 10
-
-
-def test_the_profile_survives_json_and_needs_columns_of_one_length():
-    profile = reference_profile({"x": [1.0, 2.0, None], "c": ["a", None, "b"]}, categorical=["c"])
-    assert json.loads(json.dumps(profile)) == profile and profile["rows"] == 3
-    with pytest.raises(ValueError, match="columns of one length"):
-        reference_profile({"x": [1.0], "c": ["a", "b"]})
-
-
-def test_a_database_counts_the_same_bins():
-    random.seed(3)
-
-    def rows(shift: float, levels: str) -> list[tuple]:
-        return [
-            (
-                None if random.random() < 0.1 else random.gauss(shift, 1),
-                random.randrange(3),
-                None if random.random() < 0.05 else random.choice(levels),
-                None if shift == 0 else 1.0,
-            )
-            for _ in range(3000)
-        ]
-
-    names, reference, current = ("x", "small", "level", "always_null"), rows(0, "aaabbc'"), rows(0.7, "abbcd'")
-    profile = reference_profile({n: [r[i] for r in reference] for i, n in enumerate(names)}, categorical=["level"])
-    database = sqlite3.connect(":memory:")
-    database.row_factory = sqlite3.Row
-    database.execute("CREATE TABLE features (x REAL, small INTEGER, level TEXT, always_null REAL)")
-    select = ", ".join(f"{expression} AS {alias}" for alias, expression in sql_counts(profile).items())
-    empty = dict(database.execute(f"SELECT {select} FROM features").fetchone())
-    assert counts_from_sql(profile, empty) == (0, {n: [0] * len(f["counts"]) for n, f in profile["features"].items()})
-    database.executemany("INSERT INTO features VALUES (?, ?, ?, ?)", current)
-    found = dict(database.execute(f"SELECT {select} FROM features").fetchone())
-    expected = {n: bin_counts(profile["features"][n], [r[i] for r in current]) for i, n in enumerate(names)}
-    assert counts_from_sql(profile, found) == (3000, expected)
-
-
 # The law of the index without drift: (1/N + 1/M) chi-square, 60 features at 1 per cent.
 @pytest.mark.parametrize(
     ("rows", "bins", "expected"), [(50, 10, 0.649), (100, 10, 0.324), (150, 10, 0.216), (200, 20, 0.246), (300, 50, 0.309)]
@@ -196,3 +105,133 @@ def test_the_corrected_index_is_about_zero_without_drift():
         compare(profile, {"x": bin_counts(profile["features"]["x"], rng.normal(size=500))})[0].corrected for _ in range(200)
     ]
     assert abs(float(np.mean(corrected))) < 0.01
+
+
+def exact_psi(reference, current):
+    """The definition in 40 digits, with natural logarithms of Decimal: nothing in common with the code under test."""
+    getcontext().prec = 40
+    bins = [(Decimal(r), Decimal(c)) for r, c in zip(reference, current, strict=True) if r + c]
+    n, m = (sum(pair[side] for pair in bins) + Decimal(len(bins)) / 2 for side in (0, 1))
+    shares = [(max((r + Decimal("0.5")) / n, Decimal("1e-4")), max((c + Decimal("0.5")) / m, Decimal("1e-4"))) for r, c in bins]
+    return float(sum((q - p) * (q / p).ln() for p, q in shares))
+
+
+def test_psi_is_the_definition_computed_with_40_digits():
+    rng = np.random.default_rng(8)
+    for _ in range(200):
+        bins = int(rng.integers(2, 60))
+        rows = 10.0 ** rng.uniform(1, 7, 2)
+        reference, current = (rng.multinomial(int(n), rng.dirichlet(np.full(bins, 0.3))).tolist() for n in rows)
+        assert psi(reference, current) == pytest.approx(exact_psi(reference, current), rel=1e-12)
+
+
+def test_the_terms_of_the_bins_sum_to_psi_and_none_is_negative():
+    terms = psi_terms([500, 300, 200, 0, 0], [200, 300, 400, 100, 0])
+    assert math.fsum(terms) == psi([500, 300, 200, 0, 0], [200, 300, 400, 100, 0])
+    assert min(terms) >= 0 and terms[-1] == 0.0 and terms[3] > 0.3
+
+
+def dependent(rng, days, per_day, share):
+    """Normal rows, ``share`` of whose variance is the week's."""
+    week = np.arange(days * per_day) // (7 * per_day)
+    return math.sqrt(share) * rng.normal(size=week[-1] + 1)[week] + math.sqrt(1 - share) * rng.normal(size=len(week))
+
+
+def family(rng, share, weeks, per_day, *, with_days=True, shift=0.0):
+    """Verdicts on 30 features whose rows of a week hang together."""
+    days = np.repeat(DAYS, per_day) if with_days else None
+    reference = {f"x{i}": dependent(rng, 91, per_day, share) for i in range(30)}
+    profile = reference_profile(reference, days=days)
+    now = {name: bin_counts(profile["features"][name], dependent(rng, weeks * 7, per_day, share) + shift) for name in reference}
+    return compare(profile, now, days=weeks * 7)
+
+
+def test_dependent_rows_raise_no_false_alarms_and_are_not_acquitted():
+    """As independent rows they would: that is the same data without days."""
+    rng = np.random.default_rng(9)
+    honest = [verdict for _ in range(8) for verdict in family(rng, 0.3, weeks=4, per_day=30)]
+    naive = [verdict for _ in range(4) for verdict in family(rng, 0.3, weeks=4, per_day=30, with_days=False)]
+    assert [verdict for verdict in honest if verdict.state == "drift"] == []
+    assert {verdict.state for verdict in honest} == {"insufficient"}
+    assert sum(verdict.state == "drift" for verdict in naive) > 0.15 * len(naive)
+
+
+def test_a_great_drift_is_seen_in_dependent_rows_and_a_small_one_in_many_independent_rows():
+    rng = np.random.default_rng(10)
+    assert {verdict.state for verdict in family(rng, 0.05, weeks=4, per_day=30, shift=2.5)} == {"drift"}
+    assert {verdict.state for verdict in family(rng, 0.0, weeks=4, per_day=60, shift=0.6)} == {"drift"}
+    assert {verdict.state for verdict in family(rng, 0.0, weeks=4, per_day=60, shift=0.1)} == {"ok"}
+
+
+def test_drift_is_exactly_an_index_over_the_threshold_that_is_shown():
+    rng = np.random.default_rng(11)
+    verdicts = [verdict for shift in (0.0, 0.8, 1.6) for verdict in family(rng, 0.2, weeks=2, per_day=20, shift=shift)]
+    assert all((verdict.state == "drift") == (verdict.psi > verdict.threshold) for verdict in verdicts)
+    assert {verdict.state for verdict in verdicts} == {"drift", "insufficient"}
+
+
+def test_bins_that_few_independent_rows_leave_empty_are_no_drift():
+    """28 days with one value each, 100 rows a day: two of ten bins without a day are chance, however many rows there are."""
+    feature = {"kind": "numeric", "min": 0.0, "max": 1.0, "edges": [], "counts": [910] * 10}
+    days = {"design_effect": 100.0, "design_df": 9.0, "blocks": 91, "block_days": 1, "block_rows": 100.0}
+    current = {"x": [350] * 8 + [0, 0]}
+    verdict = compare({"version": 2, "features": {"x": {**feature, **days}}}, current, days=28)[0]
+    assert (verdict.state, verdict.rows, verdict.independent) == ("insufficient", 2800, 28.0)
+    assert verdict.psi > critical_value(91, 28, 10, df=9.0, blocks=91)
+    assert compare({"version": 2, "features": {"x": feature}}, current, days=28)[0].state == "drift"
+
+
+def test_few_blocks_and_few_directions_make_the_critical_value_greater():
+    plain = critical_value(1000, 300, 12, 60)
+    assert critical_value(1000, 300, 12, 60, df=11.0) == pytest.approx(plain)
+    assert critical_value(1000, 300, 12, 60, df=3.0) > 1.3 * plain
+    assert critical_value(1000, 300, 12, 60, df=3.0, blocks=12) > 1.3 * critical_value(1000, 300, 12, 60, df=3.0)
+    assert critical_value(1000, 300, 1) == 0.0
+
+
+def test_rows_spread_over_more_days_count_for_more():
+    feature = {"design_effect": 200.0, "block_rows": 2000.0, "block_days": 7}
+    assert independent_rows(feature, 8000) == independent_rows(feature, 8000, 28) == 40.0
+    assert independent_rows(feature, 8000, 280) == pytest.approx(400, rel=0.1)
+    assert independent_rows(feature, 50, 28) == pytest.approx(50 / (1 + 11.5 * 199 / 1999))
+    assert independent_rows(feature, 4, 28) == 4.0
+    assert independent_rows({**feature, "design_effect": 1.0}, 50, 28) == 50.0
+
+
+def test_a_season_is_what_fits_the_same_weeks_of_last_year():
+    rng = np.random.default_rng(12)
+    profile = reference_profile({name: rng.normal(size=9000) for name in ("season", "both", "steady")})
+    features = profile["features"]
+
+    def counts(**shifts):
+        return {name: bin_counts(features[name], rng.normal(shift, 1, 3000)) for name, shift in shifts.items()}
+
+    now, then = counts(season=2, both=3.5, steady=0), counts(season=2.1, both=2, steady=0)
+    verdicts = {v.feature: v for v in compare(profile, now, seasonal=then)}
+    assert {name: (v.state, v.in_season) for name, v in verdicts.items()} == {
+        "season": ("drift", True), "both": ("drift", False), "steady": ("ok", False)
+    }  # fmt: skip
+    assert verdicts["season"].season_psi < 0.1 < verdicts["both"].season_psi
+    assert not compare(profile, now, seasonal={"season": [0] * 13})[0].in_season
+    assert compare(profile, now)[0].season_psi is None
+
+
+def test_the_scores_are_judged_like_a_feature():
+    rng = np.random.default_rng(13)
+    profile = reference_profile({"x": rng.normal(size=500)}) | {"score": numeric_profile(rng.uniform(size=5000))}
+    found = compare(profile, {"score": bin_counts(profile["score"], rng.uniform(0.5, 1, 2000))})
+    assert [(v.feature, v.state) for v in found] == [("score", "drift")]
+
+
+def test_since_when_a_feature_has_been_away():
+    rng = np.random.default_rng(14)
+    feature = numeric_profile(rng.normal(size=9100), days=np.repeat(DAYS, 100))
+
+    def daily(*shifts):
+        return {DAYS[i]: bin_counts(feature, rng.normal(shift, 1, 100)) for i, shift in enumerate(shifts)}
+
+    found = [since(feature, daily(*[0.0] * 18, *[0.7] * 10)) for _ in range(20)]
+    assert all(day is not None and abs((day - DAYS[18]).days) <= 1 for day in found)
+    assert since(feature, daily(*[0.7] * 10)) == DAYS[0]
+    assert sum(since(feature, daily(*[0.0] * 28)) is not None for _ in range(50)) <= 2
+    assert since(feature, {}) is None and since(feature, {DAYS[0]: [0] * 13}) is None

@@ -5,7 +5,20 @@ import math
 import numpy as np
 import pytest
 
-from flywheel.core.metrics import auc, auc_difference, block_wins, calibration_ratio, gini, logloss
+from flywheel.core.metrics import (
+    auc,
+    auc_difference,
+    auc_interval,
+    block_wins,
+    calibration_ratio,
+    gini,
+    logloss,
+    mape,
+    naive_ratio,
+    ratio_interval,
+    segment_metrics,
+    wape,
+)
 
 
 def brute_auc(labels, scores):
@@ -74,3 +87,91 @@ def test_whole_days_are_drawn_not_rows():
     by_day = auc_difference(labels, first, second, blocks)
     by_row = auc_difference(labels, first, second, rng.permutation(blocks))
     assert by_day.high - by_day.low > 2 * (by_row.high - by_row.low)
+
+
+def delong(labels, first, second):
+    """Difference of two AUCs and its variance by midranks (DeLong, DeLong and Clarke-Pearson, 1988), written by hand."""
+    truth = np.asarray(labels) == 1
+    components = []
+    for scores in (np.asarray(first), np.asarray(second)):
+        wins = (scores[truth][:, None] > scores[~truth]) + 0.5 * (scores[truth][:, None] == scores[~truth])
+        components.append((wins.mean(1), wins.mean(0)))
+    by_positive, by_negative = (components[0][side] - components[1][side] for side in (0, 1))
+    return by_positive.mean(), by_positive.var(ddof=1) / len(by_positive) + by_negative.var(ddof=1) / len(by_negative)
+
+
+def test_delong_by_hand():
+    difference, variance = delong([1, 1, 1, 0, 0], [0.9, 0.7, 0.4, 0.6, 0.3], [0.8, 0.5, 0.3, 0.55, 0.4])
+    assert difference == pytest.approx(1 / 3) and variance == pytest.approx(1 / 36)
+    assert difference / math.sqrt(variance) == pytest.approx(2.0)
+
+
+def test_the_interval_of_independent_rows_is_that_of_delong():
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 2, 600)
+    first, second = labels + rng.normal(0, 1, 600), labels + rng.normal(0, 1.5, 600)
+    difference, variance = delong(labels, first, second)
+    found = auc_difference(labels, first, second, np.arange(600), resamples=600)
+    assert found.value == pytest.approx(difference)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * math.sqrt(variance), rel=0.12)
+
+
+def test_the_interval_of_one_auc_is_wider_where_days_differ():
+    rng = np.random.default_rng(5)
+    days = np.repeat(np.arange(20), 200)
+    labels = rng.integers(0, 2, 4000)
+    scores = labels * rng.choice([0.2, 1.8], 20)[days] + rng.normal(0, 1, 4000)
+    by_day, by_row = auc_interval(labels, scores, days), auc_interval(labels, scores, rng.permutation(days))
+    assert by_day.value == by_row.value == pytest.approx(auc(labels, scores))
+    assert by_day.low < by_day.value < by_day.high and by_day.high - by_day.low > 2 * (by_row.high - by_row.low)
+    assert math.isnan(auc_interval([1, 1], [0.1, 0.2], [0, 1]).value)
+
+
+def test_the_interval_of_a_ratio_has_its_standard_error_by_days():
+    rng = np.random.default_rng(6)
+    days = np.repeat(np.arange(100), 10)
+    above, below = np.repeat(rng.normal(2, 0.5, 100), 10), np.ones(1000)
+    found = ratio_interval(above, below, days)
+    assert found.value == pytest.approx(above.mean())
+    assert found.high - found.low == pytest.approx(2 * 1.96 * above[::10].std() / 10, rel=0.15)
+    assert math.isnan(ratio_interval([1.0], [0.0], [0]).value) and math.isnan(ratio_interval([], [], []).value)
+
+
+# Poisson actuals and the forecast that is their true mean.
+@pytest.mark.parametrize(
+    ("mean", "expected_mape", "expected_wape", "zeros"),
+    [(1, 0.233, 0.737, 0.37), (5, 0.516, 0.351, 0.007), (20, 0.195, 0.178, 0.0), (100, 0.081, 0.080, 0.0)],
+)
+def test_errors_of_a_perfect_forecast_of_counts(mean, expected_mape, expected_wape, zeros):
+    actual = np.random.default_rng(7).poisson(mean, 200_000)
+    found = mape(actual, np.full(200_000, mean))
+    assert found.value == pytest.approx(expected_mape, rel=0.01) and found.zeros / 200_000 == pytest.approx(zeros, abs=0.003)
+    assert found.rows + found.zeros == 200_000
+    assert wape(actual, np.full(200_000, mean)) == pytest.approx(expected_wape, rel=0.01)
+
+
+def test_mape_rewards_forecasting_too_little_and_wape_does_not():
+    actual = np.random.default_rng(8).poisson(5, 50_000)
+    multiples = np.arange(0.4, 1.3, 0.01)
+    best = {
+        name: multiples[np.argmin([metric(actual, np.full(50_000, 5 * multiple)) for multiple in multiples])]
+        for name, metric in (("mape", lambda a, f: mape(a, f).value), ("wape", wape))
+    }
+    assert best["mape"] == pytest.approx(0.79, abs=0.03) and best["wape"] == pytest.approx(1.0, abs=0.02)
+
+
+def test_the_ratio_to_the_seasonal_naive_forecast():
+    assert naive_ratio([10, 20, 30], [12, 20, 29], [math.nan, 24, 32]) == pytest.approx(1 / 6)
+    assert math.isnan(naive_ratio([10], [12], [10])) and math.isnan(wape([0, 0], [1, 2])) and math.isnan(mape([0], [1]).value)
+
+
+def test_small_segments_are_judged_as_one():
+    rng = np.random.default_rng(9)
+    segments = np.repeat(["UA", "B6", "HA", "OO"], [300, 500, 40, 60])
+    labels = rng.integers(0, 2, 900)
+    scores = np.where(segments == "B6", 0.5, labels + rng.normal(0, 0.5, 900))
+    found = segment_metrics(labels, scores, segments, min_rows=100)
+    assert [(segment.names, segment.rows) for segment in found] == [(("B6",), 500), (("UA",), 300), (("HA", "OO"), 100)]
+    assert found[0].auc == 0.5 and all(segment.auc > 0.85 for segment in found[1:])
+    assert found[0].calibration == pytest.approx(250 / found[0].positives)
+    assert found[2].positives == labels[-100:].sum()

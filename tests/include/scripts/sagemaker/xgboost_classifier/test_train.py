@@ -11,7 +11,8 @@ import train as script
 import xgboost as xgb
 from small_model import channel, snapshot, train_model
 
-from flywheel.core.drift import bin_counts, psi
+from flywheel.core.drift import psi
+from flywheel.core.profiles import bin_counts
 
 
 def test_the_archive_holds_all_that_scoring_and_monitoring_need(trained):
@@ -36,6 +37,9 @@ def test_the_archive_holds_all_that_scoring_and_monitoring_need(trained):
     wait = profile["features"]["wait"]
     assert psi(wait["counts"], bin_counts(wait, snapshot()["wait"])) == 0.0
     assert list(profile["features"]) == ["wait", "carrier", "noise"] and 0 < profile["score"]["min"] < profile["score"]["max"] < 1
+    importance = {name: feature["importance"] for name, feature in profile["features"].items()}
+    assert sum(importance.values()) == pytest.approx(1.0) and importance["wait"] > 0.5 > importance["noise"]
+    assert (wait["blocks"], wait["block_days"]) == (5, 7) and profile["score"]["blocks"] > 0
 
 
 def test_it_learns_and_prints_the_metrics_that_the_job_definition_looks_for(tmp_path, capsys):

@@ -1,0 +1,212 @@
+"""From many verdicts to one decision: is there nothing to do, something to note, a person to call, or a model to retrain?
+
+The rule ``flywheel``:
+
+* a season is a note;
+* a column that is broken upstream is an alert, and holds back a retraining: the model would learn the damage. Broken are
+  columns that went missing or constant or changed their unit, and categories most of whose rows have levels never seen before
+  (numbers beyond the training data's range are no damage: a summer is, to a model trained in winter);
+* a context feature (weather, say) that drifts is a note: the watch-list is there to be looked at;
+* any other drift is a retraining where the feature is a driver (it has a share of at least ``driver_share`` in the model's gain,
+  or nobody knows its share), and a note where it is not;
+* drift of the predictions is an alert: they move with the features that the model uses, or because the model is served wrongly.
+
+The rule ``textbook`` is the one that everybody writes down: any PSI above 0.2 is a retraining, whatever the feature, the number
+of rows and the season.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from flywheel.core.causes import BROKEN, CONSTANT, MISSING, SEASON, SHIFT, UNIT, UNSEEN, find_cause, scale_factor
+from flywheel.core.counting import Moments, add_counts
+from flywheel.core.drift import FeatureDrift, since
+from flywheel.core.profiles import SCORE, profile_of, read_profile
+
+NONE, NOTE, ALERT, RETRAIN, UNKNOWN = "none", "note", "alert", "retrain", "unknown"
+LEVELS = (NOTE, ALERT, RETRAIN)
+FLYWHEEL, TEXTBOOK = "flywheel", "textbook"
+TEXTBOOK_PSI = 0.2
+MOSTLY = 0.5
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How findings become a decision.
+
+    :param rule: ``flywheel`` or ``textbook`` (see the module's head)
+    :param context: features on the watch-list
+    :param driver_share: the least share of the model's gain that makes a feature a driver
+    :param unknown_share: how much of the drivers' gain may belong to features with too few rows before nothing can be said
+    :raises ValueError: another rule
+    """
+
+    rule: str = FLYWHEEL
+    context: frozenset[str] = frozenset()
+    driver_share: float = 0.02
+    unknown_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.rule not in (FLYWHEEL, TEXTBOOK):
+            raise ValueError(f"watch: expected rule {FLYWHEEL} or {TEXTBOOK}, found {self.rule}")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One feature that has moved, and what it means.
+
+    :param importance: share of the model's gain, None where it is not known
+    :param level: ``note``, ``alert`` or ``retrain``
+    :param since: first day since which it has been away, None where it cannot be told
+    :param sentence: all of this for people
+    """
+
+    feature: str
+    psi: float
+    threshold: float
+    state: str
+    cause: str
+    importance: float | None
+    level: str
+    since: date | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do about a model.
+
+    :param level: the highest level of the findings; ``none`` without any; ``unknown`` where nothing wants a person and too many
+        drivers have too few rows to be judged; ``alert`` at most where ``held_by`` names something
+    :param findings: most urgent first
+    :param unknown: features other than context that had too few rows
+    :param held_by: broken columns that a retraining has to wait for
+    :param reason: a sentence for people
+    """
+
+    level: str
+    findings: tuple[Finding, ...]
+    unknown: tuple[str, ...]
+    held_by: tuple[str, ...]
+    reason: str
+
+
+def decide(
+    profile: Mapping[str, Any],
+    verdicts: Sequence[FeatureDrift],
+    daily: Mapping[date, Mapping[str, Sequence[int]]],
+    rules: Rules | None = None,
+    *,
+    moments: Mapping[date, Mapping[str, Moments]] | None = None,
+) -> Decision:
+    """One decision from the verdicts of :func:`flywheel.core.drift.compare`.
+
+    A cause is looked for in the days since the feature has been away: a column that broke last week is broken, however many good
+    days the window still holds.
+
+    :param daily: bin counts by day, those of the window that was judged (earlier days may be among them)
+    :param moments: the same for the numeric features' moments
+    :raises KeyError: a feature that the profile does not have
+    """
+    profile, rules = read_profile(profile), rules or Rules()
+    found: list[tuple[Finding, bool]] = []
+    for verdict in verdicts:
+        if verdict.psi > TEXTBOOK_PSI if rules.rule == TEXTBOOK else verdict.state == "drift":
+            found.append(_find(profile, verdict, daily, moments or {}, rules))
+    findings = sorted((finding for finding, _ in found), key=lambda f: (-LEVELS.index(f.level), -(f.importance or 0), -f.psi))
+    held_by = tuple(finding.feature for finding, broken in found if broken) if rules.rule == FLYWHEEL else ()
+    level = findings[0].level if findings else NONE
+    if level == RETRAIN and held_by:
+        level = ALERT
+    unknown = tuple(v.feature for v in verdicts if v.state == "insufficient" and v.feature not in rules.context)
+    if level in (NONE, NOTE) and rules.rule == FLYWHEEL and _too_much_unknown(profile, verdicts, unknown, rules):
+        level = UNKNOWN
+    return Decision(level, tuple(findings), unknown, held_by, _reason(level, findings, unknown, held_by, len(verdicts)))
+
+
+def _find(
+    profile: Mapping[str, Any],
+    verdict: FeatureDrift,
+    daily: Mapping[date, Mapping[str, Sequence[int]]],
+    moments: Mapping[date, Mapping[str, Moments]],
+    rules: Rules,
+) -> tuple[Finding, bool]:
+    """The finding, and whether its column is broken."""
+    name = verdict.feature
+    feature = profile_of(profile, name)
+    counts_by_day = {day: counts[name] for day, counts in daily.items() if name in counts}
+    start = since(feature, counts_by_day)
+    away = [day for day in counts_by_day if start is None or day >= start]
+    cause, factor, unseen = SEASON if verdict.in_season else SHIFT, None, 0.0
+    if any(sum(counts_by_day[day]) for day in away):
+        current = add_counts({name: counts_by_day[day]} for day in away)[name]
+        known = [moments[day][name] for day in away if name in moments.get(day, {})]
+        sums = known[0] if known else None
+        for more in known[1:]:
+            sums = sums.plus(more) if sums else more
+        cause = find_cause(feature, current, verdict, sums)
+        factor = scale_factor(feature, sums) if cause == UNIT and sums else None
+        unseen = current[-2] / sum(current) if feature["kind"] == "category" else 0.0
+    broken = cause in BROKEN or (cause == UNSEEN and unseen > MOSTLY)
+    importance = feature["importance"] if name in profile["features"] else None
+    level = _level(name, cause, broken, importance, name not in profile["features"], rules)
+    sentence = _sentence(verdict, cause, importance, start, factor, name in rules.context)
+    return Finding(name, verdict.psi, verdict.threshold, verdict.state, cause, importance, level, start, sentence), broken
+
+
+def _level(name: str, cause: str, broken: bool, importance: float | None, is_score: bool, rules: Rules) -> str:
+    if rules.rule == TEXTBOOK:
+        return RETRAIN
+    if cause == SEASON:
+        return NOTE
+    if broken or is_score:
+        return ALERT
+    if name in rules.context:
+        return NOTE
+    return RETRAIN if importance is None or importance >= rules.driver_share else NOTE
+
+
+def _too_much_unknown(profile: Mapping[str, Any], verdicts: Sequence[FeatureDrift], unknown: Sequence[str], rules: Rules) -> bool:
+    """Whether the features that could not be judged have too great a part in the model; each counts alike without shares."""
+    features = [v.feature for v in verdicts if v.feature in profile["features"] and v.feature not in rules.context]
+    shares = {name: profile["features"][name]["importance"] for name in features}
+    if any(share is None for share in shares.values()) or not sum(shares.values()):
+        shares = dict.fromkeys(features, 1.0)
+    if not features:
+        return bool(unknown)
+    return sum(shares.get(name, 0.0) for name in unknown) > rules.unknown_share * sum(shares.values())
+
+
+def _sentence(
+    verdict: FeatureDrift, cause: str, importance: float | None, start: date | None, factor: float | None, context: bool
+) -> str:
+    what = {
+        SEASON: "has moved as it did in the same weeks of last year",
+        MISSING: "is missing more often than in the training data",
+        CONSTANT: "has become constant",
+        UNIT: f"looks multiplied by {factor:.3g} or so: another unit" if factor else "has changed its unit",
+        UNSEEN: "has values that the training data did not have",
+        SHIFT: "has shifted",
+    }[cause]
+    name = "the distribution of the scores" if verdict.feature == SCORE else verdict.feature
+    part = "" if importance is None else f", {importance:.1%} of the model's gain"
+    text = f"{name} {what}{f' since {start}' if start else ''}: PSI {verdict.psi:.2f} over {verdict.threshold:.2f}{part}"
+    if verdict.state == "insufficient":
+        text = text.replace(" over ", ", where chance alone may give ")
+    return text + (" (context)" if context else "")
+
+
+def _reason(level: str, findings: Sequence[Finding], unknown: Sequence[str], held_by: Sequence[str], judged: int) -> str:
+    if level == UNKNOWN:
+        return f"cannot tell: too few independent rows to judge {', '.join(unknown)}"
+    if not findings:
+        return f"none of {judged} features has moved" + (f"; too few rows to judge {', '.join(unknown)}" if unknown else "")
+    first = [finding for finding in findings if finding.level == findings[0].level]
+    text = "; ".join(finding.sentence for finding in first)
+    if held_by and findings[0].level == RETRAIN:
+        return f"{text}; a retraining has to wait until {', '.join(held_by)} is repaired"
+    return text
