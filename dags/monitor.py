@@ -7,7 +7,7 @@ whether either is in breach, raises the alarm and starts the training DAG.
 |---|---|
 | Runs | when predictions are published (asset) or by the clock, as the spec says; by hand with `start` and `end` |
 | Reads | `predictions.*`, `features.*` and `labels.*` of the champion's version in Redshift; its profile on S3 |
-| Writes | `monitoring.feature_drift`, `monitoring.accuracy`; a message to the alerts topic; a run of `train_<model>` |
+| Writes | `monitoring.feature_drift`, `.drift_decisions`, `.accuracy`; a message to the alerts topic; a run of `train_<model>` |
 | Run again | replaces the same periods; a retraining that was already started for them is not started twice |
 | On failure | a failed sensor means *cannot tell* (no profile, too few labels): read its log; nothing is retrained on a guess |
 """
@@ -30,6 +30,11 @@ from flywheel.settings import settings
 
 REASON = "{{ [ti.xcom_pull('psi_drift', key='reason'), ti.xcom_pull('accuracy_drift', key='reason')] | select | join('; ') }}"
 
+#: What each breach wants: PSI's as decided, accuracy's a retraining.
+LEVELS = (
+    "{{ [ti.xcom_pull('psi_drift', key='level'), 'retrain' if ti.xcom_pull('accuracy_drift', key='reason') else none] | tojson }}"
+)
+
 
 def monitor_dag(model: ModelSpec) -> DAG:
     """The DAG that watches one model."""
@@ -50,11 +55,19 @@ def monitor_dag(model: ModelSpec) -> DAG:
             task_id="measure_drift",
             model=model,
             table="features.{{ features().table }}",
+            context="{{ features().context() | tojson }}",
+            model_version="{{ champion('version') }}",
             profile="{{ champion('metadata').profile }}",
             periods="{{ periods() | tojson }}",
         )
         record_drift = RedshiftStatementsOperator(
-            task_id="record_drift", sql=["monitoring/delete_feature_drift.sql", "monitoring/insert_feature_drift.sql"]
+            task_id="record_drift",
+            sql=[
+                "monitoring/delete_feature_drift.sql",
+                "monitoring/insert_feature_drift.sql",
+                "monitoring/delete_drift_decisions.sql",
+                "monitoring/insert_drift_decisions.sql",
+            ],
         )
         measure_accuracy = RedshiftStatementsOperator(
             task_id="measure_accuracy", sql=["monitoring/delete_accuracy.sql", "monitoring/insert_accuracy.sql"]
@@ -65,9 +78,7 @@ def monitor_dag(model: ModelSpec) -> DAG:
             "end": "{{ judged().end }}",
             "model_version": "{{ champion('version') }}",
         }
-        psi_drift = PsiDriftSensor(
-            task_id="psi_drift", model=model.name, features="{{ features().drivers() | tojson }}", **judged
-        )
+        psi_drift = PsiDriftSensor(task_id="psi_drift", model=model.name, **judged)
         accuracy_drift = AccuracyDriftSensor(
             task_id="accuracy_drift",
             model=model.name,
@@ -87,6 +98,8 @@ def monitor_dag(model: ModelSpec) -> DAG:
         )
         respect_cooldown = RespectCooldownOperator(
             task_id="respect_cooldown",
+            levels=LEVELS,
+            held_by="{{ ti.xcom_pull('psi_drift', key='held_by') or '' }}",
             last_trained_until="{{ champion('last_trained_until') }}",
             judged_until="{{ judged().end }}",
             cooldown_days=model.monitoring.cooldown_days,

@@ -30,7 +30,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where one stack lives: its state below `home`, its two ports, and the folders whose DAGs and plugins it runs.
+    """Where one stack lives: its state below `home`, its two ports, and the folders of the project that it runs.
 
     :param settings: settings of Airflow (environment variables) that go before all others here
     """
@@ -40,6 +40,7 @@ class Place:
     aws_port: int = 5005
     dags: Path = PROJECT / "dags"
     plugins: Path = PROJECT / "plugins"
+    include: Path = PROJECT / "include"
     settings: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -220,6 +221,7 @@ def airflow_environment(place: Place, settings: Mapping[str, str]) -> dict[str, 
         "AIRFLOW_HOME": str(place.airflow_home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(place.dags),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(place.plugins),
+        "AIRFLOW__FLYWHEEL__INCLUDE_DIR": str(place.include),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{place.airflow_url}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(place.passwords),
         "AIRFLOW__API__HOST": HOST,

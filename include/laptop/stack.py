@@ -40,7 +40,7 @@ from laptop.readiness import answers, dags_read, healthy
 
 AIRFLOW_PYTHON = PROJECT / ".venv" / "bin" / "python"
 JOBS_PYTHON = PROJECT / ".venv-jobs" / "bin" / "python"
-PROVISION = PROJECT / "include" / "infra" / "provision.py"
+PROVISION = "infra/provision.py"
 AWS = "local-aws"
 API_SERVER = "api-server"
 SCHEDULER = "scheduler"
@@ -198,10 +198,10 @@ def provision(place: Place) -> dict[str, str]:
 
     Raises StackError with the script's own last lines when it fails.
     """
-    name = PROVISION.relative_to(PROJECT)
+    name = f"include/{PROVISION}"
     env = aws_environment(place) | {"PYTHONPATH": str(place.plugins)}
     done = subprocess.run(
-        [str(JOBS_PYTHON), str(PROVISION), "--bucket", BUCKET],
+        [str(JOBS_PYTHON), str(place.include / PROVISION), "--bucket", BUCKET],
         env=env,
         cwd=PROJECT,
         capture_output=True,

@@ -126,11 +126,12 @@ class TestServing:
     def test_what_is_judged_is_what_the_champion_was_trained_on(
         self, monitor: Any, model: ModelSpec, version: int, last_day: str
     ) -> None:
-        assert render(monitor, "measure_drift", version).table == f"features.flight_delay_v{version}"
+        measure = render(monitor, "measure_drift", version)
+        assert measure.table == f"features.flight_delay_v{version}"
+        assert yaml.safe_load(measure.context) == model.feature_versions[version].context()
         accuracy = "\n".join(statements(render(monitor, "measure_accuracy", version)))
         assert tables(accuracy) == {f"labels.flight_delay_v{version}"}
         psi = render(monitor, "psi_drift", version)
-        assert yaml.safe_load(psi.features) == model.feature_versions[version].drivers()
         assert psi.parameters["period_end"] == last_day, "up to the last day whose labels are known"
 
 

@@ -1,4 +1,4 @@
-"""A stack of the tests' own: a real Airflow, the local AWS, the DAGs."""
+"""A stack of the tests' own: a real Airflow, the local AWS, the DAGs, and a copy of the specs that a test may change."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from pathlib import Path
 import pytest
 
 from laptop import stack
-from laptop.environment import Place
+from laptop.environment import PROJECT, Place
 
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Up for the session; the logs are kept in ``.flywheel/e2e-logs``."""
     home = tmp_path_factory.mktemp("wheel")
-    place = Place.from_environment(
-        {"FLYWHEEL_HOME": str(home), "FLYWHEEL_AIRFLOW_PORT": str(stack.free_port()), "FLYWHEEL_AWS_PORT": str(stack.free_port())}
-    )
+    place = Place(home, stack.free_port(), stack.free_port(), include=home / "include")
+    shutil.copytree(PROJECT / "include", place.include, ignore=shutil.ignore_patterns("__pycache__"))
     with stack.exclusive(place, "tests"):
         stack.start(place)
         try:

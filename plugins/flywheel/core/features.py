@@ -81,9 +81,9 @@ class Features(Spec):
         """Where the version lies below ``features/`` and ``labels/`` on S3."""
         return f"{self.group}/v{self.version}"
 
-    def drivers(self) -> list[str]:
-        """The features whose drift by itself is a reason to retrain: all that are not context."""
-        return [name for name, column in self.columns.items() if not column.context]
+    def context(self) -> list[str]:
+        """The features that are watched only: their drift by itself is no reason to retrain."""
+        return [name for name, column in self.columns.items() if column.context]
 
     def names(self, *types: str) -> list[str]:
         """Feature names in the order of the definition, all or only those of the given types."""

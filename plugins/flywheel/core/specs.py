@@ -162,8 +162,10 @@ class Monitoring(Spec):
 
     schedule: Literal["after_scoring"] | Cron | None
     window_days: int = Field(28, ge=7)
+    psi_rule: Literal["flywheel", "textbook"] = Field("flywheel", description="textbook: any PSI over 0.2 retrains")
     psi_threshold: float = Field(0.2, gt=0)
-    psi_alpha: float = Field(0.01, gt=0, lt=1)
+    psi_alpha: float = Field(0.01, gt=0, lt=1, description="chance of any false drift in a look at all features")
+    driver_share: float = Field(0.02, ge=0, lt=1, description="share of the model's gain from which drift of a feature retrains")
     accuracy_drop: float = Field(0.15, gt=0, lt=1)
     min_labels: int = Field(1000, ge=1)
     min_coverage: float = Field(0.9, gt=0, le=1)

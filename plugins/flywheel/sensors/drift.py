@@ -6,14 +6,12 @@ too little): the task fails, because silence must not pass for health. Each says
 Both read what a monitoring run has written into the ``monitoring`` schema; they can be used in any DAG::
 
     psi_drift = PsiDriftSensor(
-        task_id="psi_drift", model="flight_delay", model_version="3",
-        start="2013-05-01", end="2013-05-28", features=["carrier", "recent_delay"],
+        task_id="psi_drift", model="flight_delay", model_version="3", start="2013-05-01", end="2013-05-28",
     )
 """
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from flywheel.core.metrics import gini
+from flywheel.core.watch import ALERT, RETRAIN, UNKNOWN
 from flywheel.operators.redshift import RedshiftQueryOperator
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class DriftSensor(RedshiftQueryOperator):
         super().__init__(parameters=parameters, **kwargs)
 
     @abstractmethod
-    def judge(self, rows: list[dict[str, Any]]) -> tuple[bool, str]:
+    def judge(self, rows: list[dict[str, Any]], context: Context) -> tuple[bool, str]:
         """Whether the rows show a breach, and the sentence that says why."""
 
     def finish(self, context: Context, description: dict[str, Any], timed_out: bool = False) -> str:
@@ -58,7 +57,7 @@ class DriftSensor(RedshiftQueryOperator):
         period = "{period_start} to {period_end}, version {model_version} of {model}".format(**self.parameters)
         if not rows:
             raise CannotTell(f"cannot tell: nothing was measured for {period}")
-        breach, reason = self.judge(rows)
+        breach, reason = self.judge(rows, context)
         reason = f"{reason}; {period}"
         context["ti"].xcom_push("reason" if breach else "no_breach", reason)
         if not breach:
@@ -68,29 +67,26 @@ class DriftSensor(RedshiftQueryOperator):
 
 
 class PsiDriftSensor(DriftSensor):
-    """Breach when the PSI of one of the watched features is past its threshold.
+    """Breach when the drift of the features, or of the scores, wants a retraining or a person (:mod:`flywheel.core.watch`).
 
-    :param features: the features whose drift counts, names or a JSON list of them; the others are context (templated)
+    XCom ``level`` says which: ``retrain`` or ``alert``; ``held_by`` names columns that are broken upstream, which a retraining
+    would learn. Notes are no breach: they are the reason of the skip.
+
+    :param levels: the levels that count as a breach
     """
 
-    template_fields: Sequence[str] = (*DriftSensor.template_fields, "features")
+    def __init__(self, *, levels: Sequence[str] = (ALERT, RETRAIN), **kwargs: Any):
+        super().__init__(sql="monitoring/select_drift_decision.sql", **kwargs)
+        self.levels = tuple(levels)
 
-    def __init__(self, *, features: Sequence[str] | str, **kwargs: Any):
-        super().__init__(sql="monitoring/select_feature_drift.sql", **kwargs)
-        self.features = features
-
-    def judge(self, rows: list[dict[str, Any]]) -> tuple[bool, str]:
-        """The worst features first."""
-        names = json.loads(self.features) if isinstance(self.features, str) else self.features
-        watched = {row["feature"]: row for row in rows if row["feature"] in names}
-        drifted = [row for row in watched.values() if row["state"] == "drift"]
-        if drifted:
-            return True, "PSI " + ", ".join(f"{row['feature']} {row['psi']:.3f} over {row['threshold']:.3f}" for row in drifted)
-        unsure = sorted(set(names) - set(watched)) + [n for n, row in watched.items() if row["state"] == "insufficient"]
-        if unsure:
-            raise CannotTell(f"cannot tell: too few rows, or none, for {', '.join(unsure)}")
-        worst = max(watched.values(), key=lambda row: row["psi"])
-        return False, f"no PSI past its threshold, the largest is {worst['feature']} {worst['psi']:.3f}"
+    def judge(self, rows: list[dict[str, Any]], context: Context) -> tuple[bool, str]:
+        """One row: the period's decision."""
+        (row,) = rows
+        if row["level"] == UNKNOWN:
+            raise CannotTell(row["reason"])
+        context["ti"].xcom_push("level", row["level"])
+        context["ti"].xcom_push("held_by", row["held_by"])
+        return row["level"] in self.levels, row["reason"]
 
 
 class AccuracyDriftSensor(DriftSensor):
@@ -111,7 +107,7 @@ class AccuracyDriftSensor(DriftSensor):
         self.baseline_auc, self.max_drop = baseline_auc, max_drop
         self.min_labels, self.min_coverage = min_labels, min_coverage
 
-    def judge(self, rows: list[dict[str, Any]]) -> tuple[bool, str]:
+    def judge(self, rows: list[dict[str, Any]], context: Context) -> tuple[bool, str]:
         """One row: the period's."""
         row: Mapping[str, Any] = rows[0]
         if row["labelled"] < self.min_labels or row["auc"] is None:

@@ -23,9 +23,9 @@ def measured(run: Run, model: str, table: str, values: list[str]) -> None:
     run(RedshiftStatementsOperator(task_id=f"measured_{model}", sql=[f"INSERT INTO monitoring.{table} VALUES {rows}"]))
 
 
-def psi_sensor(model: str, features: list[str]) -> PsiDriftSensor:
-    sensor = PsiDriftSensor(task_id=f"psi_{model}", model=model, model_version="1", features=features, **PERIOD)
-    sensor.sql = (SQL / "select_feature_drift.sql").read_text()  # Airflow reads it when it loads the DAG
+def psi_sensor(model: str, **options: Any) -> PsiDriftSensor:
+    sensor = PsiDriftSensor(task_id=f"psi_{model}", model=model, model_version="1", **PERIOD, **options)
+    sensor.sql = (SQL / "select_drift_decision.sql").read_text()  # Airflow reads it when it loads the DAG
     return sensor
 
 
@@ -38,33 +38,32 @@ def accuracy_sensor(model: str) -> AccuracyDriftSensor:
     return sensor
 
 
-def test_psi_past_its_threshold_is_a_breach_with_its_reason(aws: Any, runner: Any, run: Run) -> None:
-    measured(run, "psi_breach", "feature_drift", ["'carrier', 0.31, 0.2, 9, 'drift'", "'dest', 0.1, 0.2, 9, 'ok'"])
-    reason = runner.run(psi_sensor("psi_breach", ["carrier", "dest"]))
-    assert reason.startswith("PSI carrier 0.310 over 0.200; 2013-04-01 to 2013-04-28")
-    assert runner.ti.xcom["reason"] == reason
+@pytest.mark.parametrize("level", ["retrain", "alert"])
+def test_drift_that_wants_a_retraining_or_a_person_is_a_breach_with_its_reason(
+    aws: Any, runner: Any, run: Run, level: str
+) -> None:
+    measured(run, f"psi_{level}", "drift_decisions", [f"'{level}', 'seats', 'carrier has shifted: PSI 0.31 over 0.20'"])
+    reason = runner.run(psi_sensor(f"psi_{level}"))
+    assert reason.startswith("carrier has shifted: PSI 0.31 over 0.20; 2013-04-01 to 2013-04-28")
+    assert runner.ti.xcom == runner.ti.xcom | {"reason": reason, "level": level, "held_by": "seats"}
 
 
-def test_drift_of_context_is_no_breach(aws: Any, runner: Any, run: Run) -> None:
-    measured(run, "psi_context", "feature_drift", ["'temp', 9.9, 0.2, 9, 'drift'", "'dest', 0.1, 0.2, 9, 'ok'"])
-    with pytest.raises(AirflowSkipException, match=r"the largest is dest 0\.100"):
-        runner.run(psi_sensor("psi_context", ["dest"]))
+@pytest.mark.parametrize("level", ["none", "note"])
+def test_a_note_is_no_breach_unless_asked_for(aws: Any, runner: Any, run: Run, level: str) -> None:
+    measured(run, f"psi_{level}", "drift_decisions", [f"'{level}', '', 'temp has shifted (context)'"])
+    with pytest.raises(AirflowSkipException, match="temp has shifted"):
+        runner.run(psi_sensor(f"psi_{level}"))
     assert "reason" not in runner.ti.xcom
+    if level == "note":
+        assert "temp" in run(psi_sensor("psi_note", levels=["note"]))
 
 
-@pytest.mark.parametrize(
-    ("model", "rows", "missing"),
-    [
-        ("psi_nothing", [], "nothing was measured"),
-        ("psi_few", ["'carrier', 0.3, 0.5, 9, 'insufficient'"], "too few rows, or none, for carrier"),
-        ("psi_lost", ["'dest', 0.1, 0.2, 9, 'ok'"], "too few rows, or none, for carrier"),
-    ],
-)
-def test_psi_that_was_not_measured_is_no_all_clear(aws: Any, run: Run, model: str, rows: list[str], missing: str) -> None:
-    if rows:
-        measured(run, model, "feature_drift", rows)
-    with pytest.raises(CannotTell, match=missing):
-        run(psi_sensor(model, ["carrier"]))
+def test_drift_that_was_not_measured_is_no_all_clear(aws: Any, run: Run) -> None:
+    with pytest.raises(CannotTell, match="nothing was measured"):
+        run(psi_sensor("psi_nothing"))
+    measured(run, "psi_few", "drift_decisions", ["'unknown', '', 'cannot tell: too few independent rows to judge carrier'"])
+    with pytest.raises(CannotTell, match="too few independent rows to judge carrier"):
+        run(psi_sensor("psi_few"))
 
 
 @pytest.mark.parametrize(
