@@ -2,17 +2,23 @@
 
 Spark and DuckDB read and write the very same files without a copy. What cannot be a plain file of that name lies in
 ``s3-aside/``: old versions, keys that end with ``/``, keys with segments such as ``..`` or longer than a file name may
-be, and a key ``a`` beside ``a/b``. Bodies are written to ``s3-incoming/`` first. On a disk that takes ``A`` and ``a``
-for one name, keys that differ in nothing else are one object.
+be, and a key ``a`` beside ``a/b``. Bodies are written to ``s3-incoming/`` first, Spark's as ``spark-<process id>-<any>``.
+On a disk that takes ``A`` and ``a`` for one name, keys that differ in nothing else are one object.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+
+INCOMING = "s3-incoming"
+"""The folder, beside the one of the plain files, into which bodies are written; on the same disk, so that they are renamed."""
+
+_SPARK_BODY = re.compile(r"spark-(\d+)-.+")
 
 MAX_FILE_NAME_BYTES = 255
 MAX_PATH_BYTES = 4000
@@ -25,7 +31,7 @@ class Layout:
         self.root = str(root)
         self.plain = os.path.join(self.root, "s3")
         self.aside = os.path.join(self.root, "s3-aside")
-        self.incoming = os.path.join(self.root, "s3-incoming")
+        self.incoming = os.path.join(self.root, INCOMING)
         for folder in (self.plain, self.aside, self.incoming):
             os.makedirs(folder, exist_ok=True)
 
@@ -90,6 +96,27 @@ def file_stamp(path: str) -> tuple[int, int, int] | None:
     if not stat.S_ISREG(status.st_mode):
         return None
     return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def is_being_written(name: str) -> bool:
+    """Whether an incoming body of this name is one of Spark's whose process lives: it may yet become an object."""
+    writer = _SPARK_BODY.fullmatch(name)
+    if writer is None:
+        return False
+    try:
+        os.kill(int(writer[1]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's process: it is alive
+    return True
+
+
+def remove_bodies_of_the_dead(incoming: Path) -> None:
+    """Remove from a folder for incoming bodies those that Spark processes left there which are over."""
+    for name in os.listdir(incoming) if incoming.is_dir() else []:
+        if _SPARK_BODY.fullmatch(name) and not is_being_written(name):
+            (incoming / name).unlink(missing_ok=True)
 
 
 def files_aside(bucket: str) -> Iterator[tuple[str, str]]:

@@ -22,7 +22,7 @@ from moto.s3.models import FakeBucket, FakeKey, S3Backend, s3_backends
 from localaws import ACCOUNT_ID, persistence
 from localaws.object_files import KeyStore, StoredKey
 from localaws.object_index import adopt_aside, adopt_key, adopt_tree, forget_folders
-from localaws.object_layout import layout, use_root
+from localaws.object_layout import is_being_written, layout, use_root
 
 BUCKET_NAME = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 MAX_KEY_BYTES = 1024
@@ -273,7 +273,7 @@ def _key(uri: str) -> StoredKey:
 
 
 def _remove_leftovers(store: ObjectStore) -> None:
-    """Remove bodies whose upload never came to its end, except parts of multipart uploads that still can."""
+    """Remove bodies whose upload never came to its end, except what still can: parts of multipart uploads, living Sparks'."""
     kept = {
         part.where
         for bucket in store.buckets.values()
@@ -283,5 +283,5 @@ def _remove_leftovers(store: ObjectStore) -> None:
     }
     for name in os.listdir(layout().incoming):
         path = os.path.join(layout().incoming, name)
-        if layout().relative(path) not in kept:
+        if layout().relative(path) not in kept and not is_being_written(name):
             os.unlink(path)

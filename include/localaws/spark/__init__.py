@@ -7,6 +7,7 @@ and a script cannot tell the pool from a JVM of its own.
 
 ``worker``   one JVM: start it, open it for a job, tidy up after the job, kill it.
 ``pool``     the queue of jobs and the workers that serve it.
+``java_classes``  what is written in Java, ``ObjectFileSystem.java``: how Spark writes objects. Compiled when it is missing.
 ``conf``     the Spark settings of a job, and the parsing of ``spark-submit`` parameters.
 ``failure``  why a script failed, in one sentence, out of what it wrote to stderr.
 ``shim``     the ``awsglue`` package, as far as it can exist without AWS's own jars.

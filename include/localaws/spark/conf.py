@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from localaws.object_layout import INCOMING
+from localaws.spark.java_classes import MAIN_CLASS
+
 # The laptop stands for the whole cluster, so what a job asks for in capacity is noted in its log and not obeyed.
 CAPACITY_PREFIXES = (
     "spark.master",
@@ -57,10 +60,12 @@ def s3_settings(buckets: Iterable[str], s3_root: Path) -> dict[str, str]:
     """Give the Hadoop settings with which ``s3://``, ``s3a://`` and ``s3n://`` paths are files below ``s3_root``.
 
     ``ViewFileSystemOverloadScheme`` is part of Hadoop itself; it needs every bucket by name, so a bucket that is
-    created while a job runs is not seen by that job.
+    created while a job runs is not seen by that job. Below it, ``ObjectFileSystem.java`` makes objects of files: bodies
+    are written into :data:`~localaws.object_layout.INCOMING` beside ``s3_root`` first.
     """
     settings = {
-        "spark.hadoop.fs.viewfs.overload.scheme.target.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
+        "spark.hadoop.fs.localaws.impl": MAIN_CLASS,
+        "spark.hadoop.fs.localaws.incoming": str((s3_root.parent / INCOMING).resolve()),
     }
     for scheme in ("s3", "s3a", "s3n"):
         settings[f"spark.hadoop.fs.{scheme}.impl"] = "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme"
@@ -68,7 +73,8 @@ def s3_settings(buckets: Iterable[str], s3_root: Path) -> dict[str, str]:
             "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
         )
     for bucket in buckets:
-        settings[f"spark.hadoop.fs.viewfs.mounttable.{bucket}.linkFallback"] = (s3_root / bucket).resolve().as_uri()
+        folder = (s3_root / bucket).resolve().as_uri().removeprefix("file:")
+        settings[f"spark.hadoop.fs.viewfs.mounttable.{bucket}.linkFallback"] = f"localaws:{folder}"
     return settings
 
 

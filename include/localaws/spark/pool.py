@@ -20,6 +20,7 @@ from pathlib import Path
 from moto.logs.models import logs_backends
 
 from localaws import ACCOUNT_ID, REGION, processes
+from localaws.object_layout import INCOMING, remove_bodies_of_the_dead
 from localaws.spark import conf
 from localaws.spark.failure import describe_exit
 from localaws.spark.worker import JobGateway, SparkWorker, WorkerLost
@@ -301,6 +302,8 @@ class _Run:
             # A fault of ours must not leave the job running for ever in the eyes of whoever waits for it.
             self._worker.kill()
             return Outcome(exit_code=None, stopped=self._stopped, reason=f"the local AWS failed: {type(error).__name__}: {error}")
+        finally:
+            remove_bodies_of_the_dead(self._job.s3_root.parent / INCOMING)
 
     def _error_lines(self, result: processes.JobResult) -> list[str]:
         """What the script last wrote to stderr; all that is in the log where the process kept too few lines.

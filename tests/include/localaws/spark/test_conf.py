@@ -56,5 +56,6 @@ def test_capacity_is_told_apart() -> None:
 
 def test_every_bucket_is_a_folder_under_every_scheme() -> None:
     settings = conf.s3_settings(["a", "b.c"], Path("/srv/s3"))
-    assert settings["spark.hadoop.fs.viewfs.mounttable.b.c.linkFallback"] == "file:///srv/s3/b.c"
+    assert settings["spark.hadoop.fs.viewfs.mounttable.b.c.linkFallback"] == "localaws:///srv/s3/b.c"
+    assert settings["spark.hadoop.fs.localaws.incoming"] == "/srv/s3-incoming"
     assert {f"spark.hadoop.fs.{scheme}.impl" for scheme in ("s3", "s3a", "s3n")} <= set(settings)
