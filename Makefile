@@ -6,7 +6,7 @@ JOBS := PYTHONPATH=include .venv-jobs/bin/python
 # The environment around must not reach in: no bytecode would double every start, a foreign PYTHONPATH would shadow modules.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME VIRTUAL_ENV AIRFLOW_HOME
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status land demo contract bench test test-fast lint format test-airflow test-jobs test-e2e test-reliability lock images docs schemas compose-env clean
+.PHONY: help setup up down status land demo contract bench simulate test test-fast lint format test-airflow test-jobs test-e2e test-reliability lock images docs schemas compose-env clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -35,6 +35,9 @@ contract: setup ## hold a file against its contract, or draft one from it: make 
 
 bench: setup ## measure: stages, overhead, parse times, the local AWS (ARGS=--reliability, ARGS=--waiting: against the provider)
 	@$(JOBS) -m laptop bench $(ARGS)
+
+simulate: setup ## play the year 2013 under policies of retraining: what each keeps, pays, and asks of people
+	@PYTHONPATH=include:plugins .venv-jobs/bin/python -m simulate $(ARGS)
 
 # Each part runs even when an earlier one has failed, so that one run tells everything; the last line is the verdict.
 test: setup ## everything: lint, types, unit tests, the local AWS, the lifecycle end to end
