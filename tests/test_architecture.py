@@ -17,8 +17,9 @@ FORBIDDEN = {
     PLUGINS: {"localaws", "laptop", "include", "dags"},
     INCLUDE / "scripts": {"airflow", "localaws", "laptop", "include"},
     INCLUDE / "infra": {"airflow", "localaws", "laptop"},
-    INCLUDE / "localaws": {"airflow", "flywheel", "laptop"},
-    INCLUDE / "laptop": {"airflow", "localaws"},
+    INCLUDE / "localaws": {"airflow", "flywheel", "laptop", "simulate"},
+    INCLUDE / "laptop": {"airflow", "localaws", "simulate"},
+    INCLUDE / "simulate": {"airflow"},
 }  # fmt: skip
 FILES = [
     (folder, path)

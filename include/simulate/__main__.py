@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from datetime import date
 
-from laptop.lake import LAST_WITH_WEATHER
+from simulate.lake import LAST_WITH_WEATHER
 from simulate.models import SPEC, Workshop
 from simulate.policies import FIRST_TRAINED, Played, Policy, Watch, any_psi, auc_drop, monthly, monthly_auc, never, play, rules_of
 from simulate.year import load_year

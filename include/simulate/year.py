@@ -17,9 +17,9 @@ from typing import Any
 
 from flywheel.core.artifacts import artifacts_version
 from flywheel.core.commits import Commit
-from laptop import lake
 from laptop.environment import PROJECT
 from laptop.landing import FIRST_DAY
+from simulate import lake
 
 FOLDER = PROJECT / ".flywheel" / "simulate"
 

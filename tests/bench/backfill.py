@@ -27,9 +27,9 @@ sys.path[:0] = [str(PROJECT / folder) for folder in ("include", "plugins")]
 
 from flywheel.core.chunks import chunks  # noqa: E402
 from flywheel.core.runs import Window  # noqa: E402
-from laptop import lake  # noqa: E402
-from laptop.lake import DATASETS, LAST_WITH_WEATHER  # noqa: E402
 from laptop.landing import FIRST_DAY  # noqa: E402
+from simulate import lake  # noqa: E402
+from simulate.lake import DATASETS, LAST_WITH_WEATHER  # noqa: E402
 
 
 def windows(days: int, size: int) -> list[Window]:

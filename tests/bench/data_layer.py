@@ -32,9 +32,9 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT / "include"))
 
-from laptop import lake  # noqa: E402
-from laptop.lake import DATASETS, LAST_WITH_WEATHER  # noqa: E402
 from laptop.landing import FIRST_DAY  # noqa: E402
+from simulate import lake  # noqa: E402
+from simulate.lake import DATASETS, LAST_WITH_WEATHER  # noqa: E402
 
 lake.use_jobs()
 

@@ -48,7 +48,6 @@ def test_the_specs_of_this_project_are_right() -> None:
     assert [spec.name for spec in specs] == sorted(path.stem for path in MODELS.glob("*.yaml"))
     assert specs[0].features.table == "flight_delay_v1"
     assert "temp" in specs[0].features.context() and "carrier" not in specs[0].features.context()
-    assert "recent_delay" in specs[0].features.drivers()
 
 
 ETA = {"type": "continuous", "min": 0.01, "max": 0.3}
