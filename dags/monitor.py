@@ -59,14 +59,16 @@ def monitor_dag(model: ModelSpec) -> DAG:
             model_version="{{ champion('version') }}",
             profile="{{ champion('metadata').profile }}",
             periods="{{ periods() | tojson }}",
+            output_uri="s3://{{ settings.bucket }}/monitoring/{{ model.name }}/{{ run_key() }}",
+            run_key="{{ run_key() }}",
         )
         record_drift = RedshiftStatementsOperator(
             task_id="record_drift",
             sql=[
                 "monitoring/delete_feature_drift.sql",
-                "monitoring/insert_feature_drift.sql",
+                "monitoring/copy_feature_drift.sql",
                 "monitoring/delete_drift_decisions.sql",
-                "monitoring/insert_drift_decisions.sql",
+                "monitoring/copy_drift_decisions.sql",
             ],
         )
         measure_accuracy = RedshiftStatementsOperator(

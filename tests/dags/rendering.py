@@ -15,26 +15,6 @@ CHAMPION: dict[str, Any] = {
     "metadata": {"profile": "s3://flywheel-tests/profile.json", "auc_holdout": "0.73"},
     "last_trained_until": "2013-03-30",
 }
-MEASURED = [
-    {
-        "start": "2013-04-01", "end": "2013-04-07", "level": "none", "held_by": [], "reason": "none of 2 features has moved",
-        "features": [
-            {"feature": "carrier", "psi": 0.01, "threshold": 0.2, "rows": 7, "state": "ok", "season_psi": None, "importance": 0.1,
-             "cause": None, "level": None, "since": None, "sentence": None},
-        ],
-    },
-    {
-        "start": "2013-04-02", "end": "2013-04-29", "level": "note", "held_by": [], "reason": "temp's distribution has shifted",
-        "features": [
-            {"feature": "temp", "psi": 0.9, "threshold": 0.2, "rows": 28, "state": "drift", "season_psi": 0.1, "importance": None,
-             "cause": "shift", "level": "note", "since": "2013-04-09", "sentence": "temp's distribution has shifted"},
-            {"feature": "seats", "psi": 0.01, "threshold": 0.2, "rows": 28, "state": "ok", "season_psi": None, "importance": 0.1,
-             "cause": None, "level": None, "since": None, "sentence": None},
-        ],
-    },
-]  # fmt: skip
-
-
 class Run:
     """What templates ask of a task instance.
 
@@ -58,7 +38,6 @@ class Run:
             "resolve_days": days,
             "plan_chunks": [days],
             "resolve_champion": self.champion,
-            "measure_drift": MEASURED,
             "train_challenger": trained,
         }
         return found[(task_ids or "").rpartition(".")[2]]

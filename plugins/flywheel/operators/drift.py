@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
@@ -14,7 +16,7 @@ from flywheel.core.drift import FeatureDrift, compare
 from flywheel.core.profiles import SCORE, read_profile
 from flywheel.core.runs import Window, parse_day
 from flywheel.core.specs import ModelSpec
-from flywheel.core.watch import Rules, decide
+from flywheel.core.watch import Decision, Finding, Rules, decide
 from flywheel.hooks.jobs import Identity
 from flywheel.operators.redshift import RedshiftQueryOperator, read_rows
 
@@ -37,20 +39,33 @@ class MeasureDriftOperator(RedshiftQueryOperator):
     :param model_version: the champion's version in the registry (templated)
     :param profile: S3 URI of the champion's ``profile.json`` (templated)
     :param periods: ``[{"start", "end"}]``, days inclusive; they may overlap (templated)
-    Returns for each period ``{"start", "end", "level", "held_by", "reason", "features": [{"feature", "psi", "threshold", "rows",
-    "state", "season_psi", "importance", "cause", "level", "since", "sentence"}]}``, see :mod:`flywheel.core.watch`.
+    :param output_uri: S3 folder for ``feature_drift.csv`` and ``drift_decisions.csv``, the rows of the tables of these names in
+        the schema ``monitoring``: there may be more of them than a statement can hold (templated)
+    :param run_key: the pipeline run (templated)
+    Returns for each period ``{"start", "end", "level", "held_by", "reason"}``, see :mod:`flywheel.core.watch`.
     """
 
     template_fields: Sequence[str] = (
-        *RedshiftQueryOperator.template_fields, "table", "context", "model_version", "profile", "periods",
+        *RedshiftQueryOperator.template_fields, "table", "context", "model_version", "profile", "periods", "output_uri",
+        "run_key",
     )  # fmt: skip
 
     def __init__(
-        self, *, model: ModelSpec, table: str, context: str, model_version: str, profile: str, periods: str, **kwargs: Any
+        self,
+        *,
+        model: ModelSpec,
+        table: str,
+        context: str,
+        model_version: str,
+        profile: str,
+        periods: str,
+        output_uri: str,
+        run_key: str,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.model, self.table, self.context, self.model_version = model, table, context, model_version
-        self.profile, self.periods = profile, periods
+        self.profile, self.periods, self.output_uri, self.run_key = profile, periods, output_uri, run_key
 
     def execute(self, context: Context) -> Any:
         """Reads the profile (some 20 kB), writes the statement, runs it."""
@@ -68,7 +83,7 @@ class MeasureDriftOperator(RedshiftQueryOperator):
         return super().execute(context)
 
     def result(self, client: Any, identity: Identity, description: Mapping[str, Any]) -> Any:
-        """A decision for each period."""
+        """A decision for each period; all of it on S3."""
         profile = self._profile()
         counts: dict[date, dict[str, list[int]]] = {}
         moments: dict[date, dict[str, Moments]] = {}
@@ -77,7 +92,27 @@ class MeasureDriftOperator(RedshiftQueryOperator):
             counts[day], moments[day] = counts_from_sql(profile, row)[1], moments_from_sql(profile, row)
             if row.get("served_on"):
                 counts[day] |= counts_from_sql(_of_scores(profile), row)[1]
-        return [self._judge(profile, window, counts, moments) for window in self._windows()]
+        features: list[list[Any]] = []
+        decisions: list[dict[str, Any]] = []
+        for window in self._windows():
+            verdicts, decision = self._judge(profile, window, counts, moments)
+            found = {finding.feature: finding for finding in decision.findings}
+            period = [self.model.name, self.model_version, window.start, window.end]
+            for verdict in verdicts:
+                features.append([*period, *_as_row(profile, verdict, found.get(verdict.feature)), self.run_key])
+            held_by = ", ".join(decision.held_by)
+            decisions.append({**window.as_dict(), "level": decision.level, "held_by": held_by, "reason": decision.reason})
+        of_run = [self.model.name, self.model_version]
+        self._write("feature_drift", features)
+        self._write("drift_decisions", [[*of_run, *decision.values(), self.run_key] for decision in decisions])
+        return decisions
+
+    def _write(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Rows in the order of the table's columns."""
+        text = io.StringIO()
+        csv.writer(text).writerows(rows)
+        bucket, _, folder = self.output_uri.removeprefix("s3://").partition("/")
+        S3Hook(aws_conn_id=self.aws_conn_id).load_string(text.getvalue(), f"{folder}/{table}.csv", bucket, replace=True)
 
     def _judge(
         self,
@@ -85,7 +120,7 @@ class MeasureDriftOperator(RedshiftQueryOperator):
         window: Window,
         counts: Mapping[date, Mapping[str, list[int]]],
         moments: Mapping[date, Mapping[str, Moments]],
-    ) -> dict[str, Any]:
+    ) -> tuple[list[FeatureDrift], Decision]:
         rules = self.model.monitoring
         daily = {day: found for day, found in counts.items() if window.start <= day <= window.end}
         then = [found for day, found in counts.items() if window.start - YEAR <= day <= window.end - YEAR]
@@ -100,15 +135,7 @@ class MeasureDriftOperator(RedshiftQueryOperator):
             seasonal_days=len(then),
         )
         watched = Rules(rules.psi_rule, frozenset(json.loads(self.context)), rules.driver_share)
-        decision = decide(profile, verdicts, daily, watched, moments=moments)
-        found = {finding.feature: finding for finding in decision.findings}
-        return {
-            **window.as_dict(),
-            "level": decision.level,
-            "held_by": list(decision.held_by),
-            "reason": decision.reason,
-            "features": [_as_row(profile, verdict, found.get(verdict.feature)) for verdict in verdicts],
-        }
+        return verdicts, decide(profile, verdicts, daily, watched, moments=moments)
 
     def _profile(self) -> dict[str, Any]:
         bucket, _, key = self.profile.removeprefix("s3://").partition("/")
@@ -142,18 +169,9 @@ def _of_scores(profile: Mapping[str, Any]) -> dict[str, Any]:
     return {"features": {SCORE: profile[SCORE]}}
 
 
-def _as_row(profile: Mapping[str, Any], verdict: FeatureDrift, finding: Any) -> dict[str, Any]:
-    """One feature as ``monitoring.feature_drift`` has it."""
-    known = profile["features"].get(verdict.feature, {})
-    row = {
-        "feature": verdict.feature,
-        "psi": verdict.psi,
-        "threshold": verdict.threshold,
-        "rows": verdict.rows,
-        "state": verdict.state,
-        "season_psi": verdict.season_psi,
-        "importance": known.get("importance"),
-    }
-    names = ("cause", "level", "since", "sentence")
-    values = [getattr(finding, name) for name in names] if finding else [None] * len(names)
-    return row | {name: str(value) if value is not None else None for name, value in zip(names, values, strict=True)}
+def _as_row(profile: Mapping[str, Any], verdict: FeatureDrift, finding: Finding | None) -> list[Any]:
+    """One feature as ``monitoring.feature_drift`` has it, between the period and the run key."""
+    importance = profile["features"].get(verdict.feature, {}).get("importance")
+    measured = [verdict.feature, verdict.psi, verdict.threshold, verdict.rows, verdict.state, verdict.season_psi, importance]
+    meant = [finding.cause, finding.level, finding.since, finding.sentence] if finding else [None] * 4
+    return measured + meant

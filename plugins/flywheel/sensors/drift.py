@@ -85,7 +85,7 @@ class PsiDriftSensor(DriftSensor):
         if row["level"] == UNKNOWN:
             raise CannotTell(row["reason"])
         context["ti"].xcom_push("level", row["level"])
-        context["ti"].xcom_push("held_by", row["held_by"])
+        context["ti"].xcom_push("held_by", row["held_by"] or "")
         return row["level"] in self.levels, row["reason"]
 
 

@@ -10,15 +10,17 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 
 from flywheel.core.profiles import numeric_profile, reference_profile
 from flywheel.core.specs import ModelSpec, load_model_spec
 from flywheel.operators.drift import MeasureDriftOperator
-from flywheel.operators.redshift import RedshiftStatementsOperator
+from flywheel.operators.redshift import RedshiftQueryOperator, RedshiftStatementsOperator
 from flywheel.settings import settings
 
 INCLUDE = Path(__file__).parents[4] / "include"
+TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(INCLUDE / "sql"), undefined=jinja2.StrictUndefined)  # noqa: S701
 BUCKET = "flywheel-tests"
 ROWS = 400
 SERVED = ("entity_id", "ds", "model_version", "score")
@@ -78,10 +80,25 @@ class World:
         operator = MeasureDriftOperator(
             task_id=f"measure_{time.monotonic_ns()}", model=self.model, table=f"features.{self.name}", context='["temp"]',
             model_version="3", profile=f"s3://{BUCKET}/{self.name}.json", periods=json.dumps([period]),
+            output_uri=f"s3://{BUCKET}/{self.name}", run_key="run-1",
         )  # fmt: skip
         (found,) = self.runner.run(operator)
         assert found == found | period
-        return found
+        return found | {"features": self.recorded()}
+
+    def recorded(self) -> list[dict[str, Any]]:
+        """What the measurement has left, through the statements that the DAG puts it into Redshift with."""
+        copies = []
+        for table in ("feature_drift", "drift_decisions"):
+            template = TEMPLATES.get_template(f"monitoring/copy_{table}.sql")
+            text = template.render(settings=settings(), model=self.model, run_key=lambda: "run-1")
+            copies.append(text.replace(f"monitoring/{self.name}/run-1/", f"{self.name}/"))
+        self.run(*copies)
+        columns = "feature, psi, threshold, row_count AS rows_judged, state, season_psi, importance, cause, level, drifted_since"
+        sql = f"SELECT {columns} FROM monitoring.feature_drift WHERE model = '{self.name}' AND run_key = 'run-1' ORDER BY feature"
+        rows = self.runner.run(RedshiftQueryOperator(task_id=f"read_{time.monotonic_ns()}", sql=sql))
+        self.run(f"DELETE FROM monitoring.feature_drift WHERE model = '{self.name}'")
+        return rows
 
 
 def feature(found: dict[str, Any], name: str) -> dict[str, Any]:
@@ -98,8 +115,8 @@ def world(aws: Any, runner: Any, request: pytest.FixtureRequest) -> World:
 def test_a_quiet_week_has_no_findings(world: World) -> None:
     world.serve(day_rows(WATCHED_FROM, 7))
     found = world.measure()
-    assert (found["level"], found["held_by"]) == ("none", [])
-    assert {row["feature"]: row["rows"] for row in found["features"]} == dict.fromkeys(
+    assert (found["level"], found["held_by"]) == ("none", "")
+    assert {row["feature"]: row["rows_judged"] for row in found["features"]} == dict.fromkeys(
         ("size", "kind", "temp", "score"), 7 * ROWS
     )
     assert all(row["psi"] < 0.05 and row["state"] == "ok" and row["cause"] is None for row in found["features"])
@@ -119,7 +136,7 @@ def test_a_driver_that_has_shifted_wants_a_retraining_and_a_watched_one_a_note(w
 def test_a_column_that_broke_wants_a_person_and_holds_a_retraining(world: World) -> None:
     world.serve(day_rows(WATCHED_FROM, 7, kind=lambda row: "b", size=lambda row: row["size"] * 2.54))
     found = world.measure()
-    assert found["level"] == "alert" and set(found["held_by"]) == {"size", "kind"}
+    assert found["level"] == "alert" and set(found["held_by"].split(", ")) == {"size", "kind"}
     assert {row["feature"]: row["cause"] for row in found["features"] if row["cause"]} == {"size": "unit", "kind": "constant"}
 
 

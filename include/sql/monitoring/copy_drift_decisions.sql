@@ -1,0 +1,7 @@
+COPY monitoring.drift_decisions
+FROM 's3://{{ settings.bucket }}/monitoring/{{ model.name }}/{{ run_key() }}/drift_decisions.csv'
+IAM_ROLE '{{ settings.redshift_role_arn }}'
+FORMAT AS CSV
+EMPTYASNULL
+COMPUPDATE OFF
+STATUPDATE OFF
