@@ -1,7 +1,7 @@
 """# Monitor
 
 Measures drift of the features (PSI against the champion's training data) and accuracy of the predictions that were served, says
-whether either is in breach, raises the alarm and starts the training DAG.
+whether either is in breach, raises the alarm and starts the training DAG; without a breach, too, when the model has got old.
 
 | | |
 |---|---|
@@ -25,14 +25,17 @@ from flywheel.operators.drift import MeasureDriftOperator
 from flywheel.operators.redshift import RedshiftStatementsOperator
 from flywheel.operators.registry import ResolveChampionOperator
 from flywheel.operators.retraining import RespectCooldownOperator
+from flywheel.sensors.age import ModelAgeSensor
 from flywheel.sensors.drift import AccuracyDriftSensor, PsiDriftSensor
 from flywheel.settings import settings
 
-REASON = "{{ [ti.xcom_pull('psi_drift', key='reason'), ti.xcom_pull('accuracy_drift', key='reason')] | select | join('; ') }}"
+#: What the sensors have found, one after the other.
+REASON = "{{ ti.xcom_pull(['psi_drift', 'accuracy_drift', 'model_age'], key='reason') | select | join('; ') }}"
 
-#: What each breach wants: PSI's as decided, accuracy's a retraining.
+#: What each wants: PSI as it has decided, the others a retraining.
 LEVELS = (
-    "{{ [ti.xcom_pull('psi_drift', key='level'), 'retrain' if ti.xcom_pull('accuracy_drift', key='reason') else none] | tojson }}"
+    "{{ [ti.xcom_pull('psi_drift', key='level'), "
+    "'retrain' if ti.xcom_pull(['accuracy_drift', 'model_age'], key='reason') | select | list else none] | tojson }}"
 )
 
 
@@ -105,6 +108,7 @@ def monitor_dag(model: ModelSpec) -> DAG:
             last_trained_until="{{ champion('last_trained_until') }}",
             judged_until="{{ judged().end }}",
             cooldown_days=model.monitoring.cooldown_days,
+            trigger_rule=TriggerRule.ONE_SUCCESS,
         )
         start_retraining = TriggerDagRunOperator(
             task_id="start_retraining",
@@ -123,6 +127,16 @@ def monitor_dag(model: ModelSpec) -> DAG:
         chain(measure_drift, record_drift, psi_drift)
         chain(measure_accuracy, accuracy_drift)
         chain([psi_drift, accuracy_drift], raise_alarm, respect_cooldown, start_retraining)
+        if model.monitoring.max_age_days is not None:
+            model_age = ModelAgeSensor(
+                task_id="model_age",
+                last_trained_until="{{ champion('last_trained_until') }}",
+                judged_until="{{ judged().end }}",
+                max_age_days=model.monitoring.max_age_days,
+                trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+            )
+            # After the others, for what they have found may hold a retraining back.
+            chain([resolve_champion, psi_drift, accuracy_drift], model_age, respect_cooldown)
 
     return monitor()
 

@@ -19,17 +19,21 @@ from simulate.models import SPEC, Workshop
 from simulate.policies import FIRST_TRAINED, Played, Policy, Watch, any_psi, auc_drop, monthly, monthly_auc, never, play, rules_of
 from simulate.year import load_year
 
-COOLDOWN = SPEC.monitoring.cooldown_days
+COOLDOWN, AGE = SPEC.monitoring.cooldown_days, SPEC.monitoring.max_age_days
+NO_LOSS = 2.0
+"""A margin that no loss of Gini can pass."""
 POLICIES: dict[str, tuple[Policy, int]] = {
     "never retrain": (never, 0),
     "monthly": (monthly, 0),
     "any PSI > 0.2": (any_psi, COOLDOWN),
     "15% of AUC": (auc_drop, COOLDOWN),
-    "Flywheel": (Watch(rules_of(SPEC)), COOLDOWN),
-    "Flywheel, to be": (Watch(rules_of(SPEC), margin=0.05, max_age_days=56), COOLDOWN),
+    "breaches alone": (Watch(rules_of(SPEC)), COOLDOWN),
+    "age alone": (Watch(rules_of(SPEC), margin=NO_LOSS, max_age_days=AGE, drift=False), 0),
+    "Flywheel": (Watch(rules_of(SPEC), max_age_days=AGE), COOLDOWN),
+    "with evidence": (Watch(rules_of(SPEC), margin=0.05, max_age_days=AGE), COOLDOWN),
 }
 """By name: when it asks for a retraining, and the days of new data that it waits for after one. ``Flywheel`` is what the DAGs do
-now; ``to be`` adds what no task calls yet: accuracy by evidence, and an age that no model outlives."""
+with this spec (its schedule of training left aside); ``with evidence`` has the e-process in place of the fixed loss."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

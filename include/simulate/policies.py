@@ -127,20 +127,23 @@ class Watch:
     :param margin: relative loss of Gini that is let pass, of which the evidence must be that there is more; None: the loss of
         the spec's ``accuracy_drop`` over its window counts, as the DAG's sensor has it
     :param max_age_days: days since the last training's newest data; None: a model may be as old as it likes
+    :param drift: whether drift counts
     """
 
     rules: Rules
     margin: float | None = None
     max_age_days: int | None = None
+    drift: bool = True
 
     def __call__(self, evening: Evening) -> Verdict:
         """As the DAG's two sensors would."""
-        champion = evening.champion
-        daily = {day: champion.counts(day) for day in evening.trailing(SPEC.monitoring.window_days)}
-        verdicts = compare(champion.profile, add_counts(daily.values()), days=len(daily))
-        decision = decide(champion.profile, verdicts, daily, self.rules)
-        reasons = [decision.reason] if decision.level == RETRAIN else []
-        alarm = decision.reason if decision.level == ALERT else ""
+        champion, reasons, alarm = evening.champion, [], ""
+        if self.drift:
+            daily = {day: champion.counts(day) for day in evening.trailing(SPEC.monitoring.window_days)}
+            verdicts = compare(champion.profile, add_counts(daily.values()), days=len(daily))
+            decision = decide(champion.profile, verdicts, daily, self.rules)
+            reasons = [decision.reason] if decision.level == RETRAIN else []
+            alarm = decision.reason if decision.level == ALERT else ""
         lost = self._loss(evening) if self.margin is None else self._evidence(evening, self.margin)
         if lost:
             reasons.append(lost)

@@ -170,6 +170,9 @@ class Monitoring(Spec):
     min_labels: int = Field(1000, ge=1)
     min_coverage: float = Field(0.9, gt=0, le=1)
     cooldown_days: int = Field(28, ge=0)
+    max_age_days: int | None = Field(
+        56, ge=7, description="a model whose last training ended so many days ago is retrained without a breach; null: never"
+    )
 
 
 class PinnedFeatures(Spec):
