@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 ENDED = frozenset({"success", "failed"})
 # A task instance in one of these states will not change any more in this run.
@@ -69,6 +71,11 @@ class AirflowApi:
         self._session = requests.Session()
         # A proxy, or a .netrc of the user's, has no business between two processes of one machine.
         self._session.trust_env = False
+        # SQLite has one writer at a time, and on a busy machine the API server gives up its turn with a 500 (see stack._start).
+        # What may be said twice is said again.
+        again = Retry(total=None, connect=0, read=0, status=6, backoff_factor=0.2, status_forcelist=[500, 503],
+                      allowed_methods=["GET", "PATCH"], raise_on_status=False)  # fmt: skip
+        self._session.mount("http://", HTTPAdapter(max_retries=again))
 
     # -- requests --
 
