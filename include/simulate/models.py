@@ -49,7 +49,7 @@ class Workshop:
         self.rows, self.trained = rows, 0
         self.days = rows["ds"].dt.date.to_numpy()
         self.labels = rows["label"].to_numpy()
-        self._script = _script()
+        self._script, self._inference = _script()
         self._folder = FOLDER / f"models-{artifacts_version(PROJECT / 'include')}-{_fingerprint(rows)}"
 
     def between(self, first: date, last: date) -> Any:
@@ -71,8 +71,8 @@ class Workshop:
         folder = self._folder / str(last)
         if not (folder / "scores.npy").exists():
             self._run_script(folder, self.between(first, holdout[0] - timedelta(days=1)))
-            model = self._script.inference.model_fn(str(folder / "model"))
-            scores = self._script.inference.predict_fn(self.rows.set_index("entity_id"), model)
+            model = self._inference.model_fn(str(folder / "model"))
+            scores = self._inference.predict_fn(self.rows.set_index("entity_id"), model)
             np.save(folder / "half.npy", scores.to_numpy())
             os.replace(folder / "half.npy", folder / "scores.npy")
         profile = json.loads((folder / "model" / "profile.json").read_text(encoding="utf-8"))
@@ -105,15 +105,15 @@ class Workshop:
         return decide(report, metric=rule.metric, min_improvement=rule.min_improvement, floor=rule.floor)
 
 
-def _script() -> Any:
-    """The training script, imported as the container starts it."""
+def _script() -> tuple[Any, Any]:
+    """The training script and its inference, imported as the container starts them."""
     folder = str(PROJECT / "include" / "scripts" / "sagemaker" / SPEC.training.script)
     if folder not in sys.path:
         sys.path.insert(0, folder)
+    import inference
     import train
 
-    train.inference = sys.modules["inference"]
-    return train
+    return train, inference
 
 
 def _fingerprint(rows: Any) -> str:

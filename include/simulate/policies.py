@@ -1,4 +1,4 @@
-"""When to retrain: five policies play the year 2013, each with the project's own training, holdout and promotion.
+"""When to retrain: policies play the year 2013, each with the project's own training, holdout and promotion.
 
 Every evening a policy sees what a monitoring run would see: the features of the day, and the labels of the day before. What it
 asks for is trained overnight and, if it wins against the champion, serves from the next morning on.
@@ -136,7 +136,7 @@ class Watch:
     drift: bool = True
 
     def __call__(self, evening: Evening) -> Verdict:
-        """As the DAG's two sensors would."""
+        """As the DAG's sensors would."""
         champion, reasons, alarm = evening.champion, [], ""
         if self.drift:
             daily = {day: champion.counts(day) for day in evening.trailing(SPEC.monitoring.window_days)}
@@ -157,7 +157,7 @@ class Watch:
         rules, champion = SPEC.monitoring, evening.champion
         baseline = gini(champion.auc_between(*champion.trained.holdout))
         first = max(evening.serving_since, evening.today - timedelta(days=rules.window_days))
-        labelled = int(evening.champion.workshop.between(first, evening.today - timedelta(days=1)).sum())
+        labelled = int(champion.workshop.between(first, evening.today - timedelta(days=1)).sum())
         if labelled < rules.min_labels:
             return ""
         now = gini(champion.auc_between(first, evening.today - timedelta(days=1)))

@@ -159,6 +159,17 @@ def test_what_was_so_in_the_same_week_of_last_year_is_a_season(world: World) -> 
     assert feature(found, "size")["season_psi"] < 0.05 < 0.2 < feature(found, "size")["psi"]
 
 
+def test_a_reason_that_is_too_long_for_its_column_is_cut_and_recorded(world: World) -> None:
+    template = TEMPLATES.get_template("monitoring/copy_drift_decisions.sql")
+    statement = template.render(settings=settings(), model=world.model, run_key=lambda: "run-2")
+    row = f"{world.name},3,2013-04-01,2013-04-07,alert,size,{'x' * 5000},run-2\n"
+    key = f"monitoring/{world.name}/run-2/drift_decisions.csv"
+    world.aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=row.encode())
+    world.run(statement)
+    sql = f"SELECT LENGTH(reason) AS n FROM monitoring.drift_decisions WHERE model = '{world.name}'"
+    assert world.runner.run(RedshiftQueryOperator(task_id=f"read_{time.monotonic_ns()}", sql=sql)) == [{"n": 4096}]
+
+
 def test_a_week_without_rows_cannot_be_judged(world: World) -> None:
     found = world.measure()
     assert found["level"] == "unknown" and "too few independent rows" in found["reason"]
