@@ -6,7 +6,7 @@ JOBS := PYTHONPATH=include .venv-jobs/bin/python
 # The environment around must not reach in: no bytecode would double every start, a foreign PYTHONPATH would shadow modules.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME VIRTUAL_ENV AIRFLOW_HOME
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status land demo contract bench simulate test test-fast lint format test-airflow test-jobs test-e2e test-reliability lock images docs schemas compose-env clean
+.PHONY: help setup up down status land demo contract drift bench simulate test test-fast lint format test-airflow test-jobs test-e2e test-reliability lock images docs schemas compose-env clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -33,10 +33,15 @@ contract: setup ## hold a file against its contract, or draft one from it: make 
 	@PYTHONPATH=include:plugins .venv-jobs/bin/python -m laptop.contract_check --dataset "$(DATASET)" --file "$(FILE)" \
 	    $(if $(DAY),--day "$(DAY)") $(if $(OUT),--out "$(OUT)")
 
+drift: setup ## hold Parquet files against a model's profile: make drift PROFILE=profile.json FILES="july/*.parquet" [DAY=2013-07-01]
+	@PYTHONPATH=include:plugins .venv-jobs/bin/python -m laptop.drift_check --profile "$(PROFILE)" --files "$(FILES)" \
+	    $(if $(DAY),--day "$(DAY)")
+
 bench: setup ## measure: stages, overhead, parse times, the local AWS (ARGS=--reliability, ARGS=--waiting: against the provider)
 	@$(JOBS) -m laptop bench $(ARGS)
 
-simulate: setup ## play the year 2013 under policies of retraining: what each keeps, pays, and asks of people
+simulate: setup ## shifts of known size and a year of policies: found or not, false alarms, what it pays (ARGS=--peers: beside others)
+	@$(if $(findstring --peers,$(ARGS)),$(PYTHON) include/laptop/bootstrap.py --peers,true)
 	@PYTHONPATH=include:plugins .venv-jobs/bin/python -m simulate $(ARGS)
 
 # Each part runs even when an earlier one has failed, so that one run tells everything; the last line is the verdict.
@@ -71,12 +76,15 @@ test-e2e: setup ## the whole lifecycle on a slice of the data, with a real Airfl
 test-reliability: setup ## real tasks and jobs are killed, calls are lost: each operator in each way of waiting
 	@.venv-jobs/bin/python -m pytest tests/reliability $(SELECT) $(ARGS)
 
-# The two commands that make the locks. The compiled files name hashes and no index.
-lock: setup ## resolve both locks anew from requirements.txt and pyproject.toml
+# The commands that make the locks. The compiled files name hashes and no index.
+lock: setup ## resolve all locks anew from requirements.txt and pyproject.toml
 	@uv=$$(command -v .venv-uv/bin/uv || command -v uv) || { echo "uv is needed: run make setup"; exit 1; }; \
 	options="--generate-hashes --no-header --universal --quiet $(ARGS)"; \
 	$$uv pip compile requirements.txt --group pyproject.toml:airflow-test --python-version 3.12 $$options -o include/laptop/airflow.lock; \
-	$$uv pip compile --group pyproject.toml:jobs --python-version 3.11 $$options -o include/laptop/jobs.lock
+	$$uv pip compile --group pyproject.toml:jobs --python-version 3.11 $$options -o include/laptop/jobs.lock; \
+	for peer in evidently nannyml; do \
+	    $$uv pip compile --group pyproject.toml:$$peer --python-version 3.11 $$options -o include/simulate/$$peer.lock || exit 1; \
+	done
 
 images: setup ## take the addresses of AWS's framework containers from the SageMaker SDK
 	@uv=$$(command -v .venv-uv/bin/uv || command -v uv) || { echo "uv is needed: run make setup"; exit 1; }; \

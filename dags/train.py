@@ -87,7 +87,7 @@ def train_dag(model: ModelSpec) -> DAG:
         evaluate = ProcessOperator(
             task_id="evaluate",
             script="evaluate.py",
-            arguments=["--root", "/opt/ml/processing"],
+            arguments=["--root", "/opt/ml/processing", "--segments", ",".join(model.monitoring.segments)],
             framework=model.training.framework,
             compute=model.promotion.compute,
             execution_timeout=model.promotion.compute.longest + MARGIN,
@@ -112,6 +112,7 @@ def train_dag(model: ModelSpec) -> DAG:
                 "snapshot": SNAPSHOT,
                 "snapshot_hash": "{{ ti.xcom_pull('pin_snapshot')['content_hash'] }}",
                 "profile": f"{EVALUATION}/profile.json",
+                "baseline": f"{EVALUATION}/baseline.json",
                 "training_job": "{{ ti.xcom_pull('train_challenger')['job'] }}",
                 "trained_from": "{{ training().start }}",
                 "trained_until": "{{ holdout().end }}",

@@ -2,9 +2,10 @@
 
     PYTHONPATH=plugins python include/infra/provision.py --bucket my-bucket > flywheel.env
 
-Idempotent: what exists is kept or brought up to date, nothing is deleted. It makes the bucket, one role for all jobs, the Glue
-job, the EMR Serverless application, the alerts topic and Redshift's schemas and tables, those of ``include/features`` and
-``include/models`` included (so provision again for a new model or feature version); the Redshift workgroup has to exist. On
+Idempotent: what exists is kept or brought up to date, nothing is deleted but alarms of models that are gone. It makes the
+bucket, one role for all jobs, the Glue job, the EMR Serverless application, the alerts topic, an alarm for each model whose
+monitoring must not fall silent, and Redshift's schemas and tables, those of ``include/features`` and ``include/models``
+included (so provision again for a new model or feature version); the Redshift workgroup has to exist. On
 standard output there is one ``KEY=VALUE`` line for each setting (environment variables of Airflow; on MWAA give them as
 configuration options: ``AIRFLOW__FLYWHEEL__BUCKET`` is ``flywheel.bucket``); what it does goes to standard error.
 
@@ -30,6 +31,10 @@ from flywheel.core.features import load_feature_groups
 from flywheel.core.specs import load_model_specs
 
 INCLUDE = Path(__file__).resolve().parents[1]
+sys.path.append(str(INCLUDE))  # run as a file it finds only what lies beside it
+
+from infra.alarms import ensure_alarms  # noqa: E402
+
 SERVICES = ["glue.amazonaws.com", "emr-serverless.amazonaws.com", "sagemaker.amazonaws.com", "redshift.amazonaws.com",
             "redshift-serverless.amazonaws.com"]  # fmt: skip
 #: The newest release with Spark 3.5, which Glue 5.0 has too.
@@ -181,7 +186,11 @@ def run_setup_sql(workgroup: str, database: str) -> None:
     target = {"WorkgroupName": workgroup, "Database": database}
     folder = INCLUDE / "sql" / "setup"
     common = sorted(folder.glob("*.sql"), key=lambda path: ("schema" not in path.name, path.name))
-    _run_batch(redshift, target, "flywheel-setup", [path.read_text() for path in common])
+    statements = [path.read_text() for path in common]
+    _run_batch(redshift, target, "flywheel-setup", statements)
+    for statement in statements:
+        if "CREATE TABLE" in statement:
+            _check_columns(redshift, target, statement)
     templates = Environment(loader=FileSystemLoader(INCLUDE / "sql"), undefined=StrictUndefined, autoescape=False)  # noqa: S701
     definitions = [one for versions in load_feature_groups(INCLUDE / "features").values() for one in versions.values()]
     for kind, name, values in (
@@ -262,6 +271,7 @@ def provision(arguments: argparse.Namespace) -> dict[str, str]:
     ensure_glue_job(arguments.glue_job, role, f"s3://{arguments.bucket}/artifacts/{version}/scripts/glue/ingest_dataset.py")
     application = ensure_emr_application(arguments.emr_application)
     topic = boto3.client("sns").create_topic(Name=arguments.alerts_topic)["TopicArn"]
+    ensure_alarms(load_model_specs(INCLUDE / "models"), topic, say)
     ensure_catalog(arguments.catalog_database)
     run_setup_sql(arguments.redshift_workgroup, arguments.redshift_database)
     return {

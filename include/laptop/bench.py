@@ -3,7 +3,8 @@
 Wall and CPU time of the demo by stage and the overhead of its tasks come from the last `make demo` in this place; without one the
 demo is played first. Parse time and the local AWS are measured now. What faults do to Flywheel's operators and to the amazon
 provider's is compared when asked for by --reliability, and by itself: it takes its time. So is what a thousand waiting jobs cost,
-by --waiting, what the data layer costs beside plain Spark by --data, and backfills by --backfill.
+by --waiting, what the data layer costs beside plain Spark by --data, backfills by --backfill, and what measuring drift costs by
+--drift.
 """
 
 from __future__ import annotations
@@ -54,9 +55,16 @@ def main(place: Place, argv: list[str]) -> int:
         metavar="OPTION",
         help="only backfill 1, 7, 31 and 365 days in chunks, as one job and as a job per day: ten minutes",
     )
+    parser.add_argument(
+        "--drift",
+        nargs=argparse.REMAINDER,
+        metavar="OPTION",
+        help="only count 60 features of up to ten million rows into a profile's bins, by each engine, beside a bare scan and "
+        "Evidently's report: most of an hour; options for a part of it follow (--drift --help lists them)",
+    )
     arguments = parser.parse_args(argv)
-    for name in ("data_layer", "backfill"):
-        options = arguments.data if name == "data_layer" else arguments.backfill
+    scripts = {"data_layer": arguments.data, "backfill": arguments.backfill, "drift": arguments.drift}
+    for name, options in scripts.items():
         if options is not None:
             return subprocess.run(
                 [str(stack.JOBS_PYTHON), f"tests/bench/{name}.py", *options], cwd=PROJECT, check=False

@@ -1,9 +1,11 @@
 """Make the project's two Python environments from their locks, on a machine that has nothing but a Python.
 
     python3 include/laptop/bootstrap.py            (what `make setup` calls)
+    python3 include/laptop/bootstrap.py --peers    (what `make simulate ARGS=--peers` calls besides)
 
-`.venv` (Python 3.12) is what Airflow's processes have on MWAA, `.venv-jobs` (Python 3.11) what the job containers have.
-Both come from hash-pinned locks through `uv`. A second call finds the stamp of a finished installation and ends at
+`.venv` (Python 3.12) is what Airflow's processes have on MWAA, `.venv-jobs` (Python 3.11) what the job containers have;
+the peers are other people's monitoring tools, which the simulation is held against.
+All come from hash-pinned locks through `uv`. A second call finds the stamp of a finished installation and ends at
 once; an interrupted one is done again from the start.
 
 Only the standard library is used and any Python from 3.8 on will do, because this file runs before anything is
@@ -25,7 +27,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 PROJECT = Path(__file__).resolve().parents[2]
 UV_VERSION = "0.13.9"
@@ -49,6 +51,10 @@ class Environment(NamedTuple):
 ENVIRONMENTS = (
     Environment(".venv", "3.12", "include/laptop/airflow.lock", "Airflow, as on MWAA"),
     Environment(".venv-jobs", "3.11", "include/laptop/jobs.lock", "the jobs and the local AWS"),
+)
+PEERS = (
+    Environment(".venv-evidently", "3.11", "include/simulate/evidently.lock", "Evidently, to compare with"),
+    Environment(".venv-nannyml", "3.11", "include/simulate/nannyml.lock", "NannyML, to compare with"),
 )
 
 # pip's settings, and what uv calls the same thing. uv reads neither pip's variables nor pip's files, and a user behind
@@ -328,17 +334,25 @@ def only_one() -> Iterator[None]:
         yield
 
 
-def main() -> int:
-    """Bring every environment up to its lock. Returns the exit code: 0, 1 with a message, or 130 after Ctrl-C."""
+def main(arguments: Sequence[str] = ()) -> int:
+    """Bring every environment up to its lock, with ``--peers`` those of the peers instead.
+
+    :return: the exit code: 0, 1 with a message, 2 for other arguments, or 130 after Ctrl-C
+    """
+    if list(arguments) not in ([], ["--peers"]):
+        print("usage: bootstrap.py [--peers]; found: " + " ".join(arguments), file=sys.stderr)
+        return 2
+    environments = PEERS if arguments else ENVIRONMENTS
     try:
-        if all(is_current(environment) for environment in ENVIRONMENTS):
+        if all(is_current(environment) for environment in environments):
             return 0
         with only_one():
             env = clean_environment()
             env.update(uv_settings(pip_settings(env), env))
-            say("Setting up Flywheel's environments (once; a few minutes, mostly downloads and compiling)")
+            what = "the peers' environments" if arguments else "Flywheel's environments"
+            say(f"Setting up {what} (once; a few minutes, mostly downloads and compiling)")
             uv = find_uv(env)
-            for environment in ENVIRONMENTS:
+            for environment in environments:
                 if not is_current(environment):
                     install(environment, uv, env)
         say("Environments are ready.")
@@ -352,4 +366,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -42,7 +42,7 @@ def _png(figure: Any) -> str:
 
 
 def auc_picture(facts: Facts) -> str:
-    """AUC week by week, a line for each champion, with its holdout's AUC as the level it promised; grey lines: retrainings."""
+    """AUC within days, by week, a line for each champion, with its holdout's as what it promised; grey lines: retrainings."""
     figure, axes = _figure(9.5, 4.0)
     for position, version in enumerate(facts.versions):
         weeks = [
@@ -54,14 +54,16 @@ def auc_picture(facts: Facts) -> str:
         colour = f"C{position}"
         middle = [date.fromisoformat(row["period_start"]) + timedelta(days=3) for row in weeks]
         axes.plot(middle, [row["auc"] for row in weeks], "o-", color=colour, label=f"version {version['version']}, by week")
-        axes.plot([middle[0], middle[-1]], [float(version["auc_holdout"])] * 2, "--", color=colour, linewidth=1)
+        low, high = ([row[bound] or row["auc"] for row in weeks] for bound in ("auc_low", "auc_high"))
+        axes.fill_between(middle, low, high, color=colour, alpha=0.12, linewidth=0)
+        axes.plot([middle[0], middle[-1]], [weeks[-1]["baseline_auc"]] * 2, "--", color=colour, linewidth=1)
     axes.plot([], [], "--", color="#888888", linewidth=1, label="on its holdout, before it served")
     for version in facts.versions[1:]:
         day, state = date.fromisoformat(version["trained_until"]), version["status"].lower()
         axes.axvline(day, color="#bbbbbb", linewidth=1, zorder=0)
         axes.annotate(f"v{version['version']} {state}", (day, 1.0), xycoords=("data", "axes fraction"), fontsize=8,
                       color="#444444", xytext=(3, -9), textcoords="offset points")  # fmt: skip
-    axes.set_ylabel("AUC")
+    axes.set_ylabel("AUC within days, with 95% intervals")
     axes.margins(y=0.12)
     figure.legend(fontsize=8, frameon=False, ncols=5, loc="outside lower center")
     return _png(figure)

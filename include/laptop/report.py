@@ -36,6 +36,7 @@ class Facts:
     loads: list[dict[str, Any]]
     accuracy: list[dict[str, Any]]
     drift: list[dict[str, Any]]
+    alarms: list[dict[str, Any]]
     versions: list[dict[str, Any]]
     jobs: list[jobs_bill.Job]
     runs: list[dict[str, Any]]
@@ -86,8 +87,11 @@ def read_facts(place: Place, api: AirflowApi) -> Facts:
     )
     for row in loads:
         row["rows_now"] = warehouse.rows(f"SELECT COUNT(*) AS n FROM {row['table_name']}")[0]["n"]
-    accuracy = warehouse.rows(f"SELECT * FROM monitoring.accuracy WHERE model = '{MODEL}' ORDER BY period_end, period_start")
+    accuracy = warehouse.rows(
+        f"SELECT * FROM monitoring.accuracy WHERE model = '{MODEL}' AND segment = 'all' ORDER BY period_end, period_start"
+    )
     drift = warehouse.rows(f"SELECT * FROM monitoring.feature_drift WHERE model = '{MODEL}' ORDER BY period_end, feature")
+    alarms = _alarms(place, warehouse, settings["bucket"])
     versions = _versions(place)
     jobs = [
         *jobs_bill.glue_jobs(aws.client(place, "glue"), settings["glue_job"]),
@@ -95,7 +99,18 @@ def read_facts(place: Place, api: AirflowApi) -> Facts:
         *jobs_bill.sagemaker_jobs(aws.client(place, "sagemaker")),
     ]
     checks = _checks(place, api, warehouse, settings["bucket"], loads, accuracy, drift, versions, jobs)
-    return Facts(loads, accuracy, drift, versions, jobs, _runs(api), checks)
+    return Facts(loads, accuracy, drift, alarms, versions, jobs, _runs(api), checks)
+
+
+def _alarms(place: Place, warehouse: Warehouse, bucket: str) -> list[dict[str, Any]]:
+    """What people were told, oldest first, with the page of pictures, which has to be there, as a file of the local S3."""
+    alarms = warehouse.rows(f"SELECT * FROM monitoring.alarms WHERE model = '{MODEL}' ORDER BY judged_until, model_version")
+    s3 = aws.client(place, "s3")
+    for alarm in alarms:
+        key = f"monitoring/{MODEL}/{alarm['run_key']}/drift.html"
+        s3.head_object(Bucket=bucket, Key=key)
+        alarm |= {"causes": ", ".join(json.loads(alarm["causes"])), "page": f"aws/s3/{bucket}/{key}"}
+    return alarms
 
 
 def _runs(api: AirflowApi) -> list[dict[str, Any]]:
@@ -228,11 +243,16 @@ def table(facts: Facts) -> str:
             f"  v{version['version']}  {version['status']:9} AUC {float(version['auc_holdout']):.4f}  {version['reason']}"
         )
         lines.append(f"      {version['why']}")
-    lines += ["", "AUC of what was served, by trailing window"]
+    lines += ["", "AUC within days of what was served, by trailing window, beside the holdout's"]
     for row in facts.accuracy:
         if pictures.days_of(row) > 7 and row["auc"] is not None:
             period = f"{row['period_start']} to {row['period_end']}"
-            lines.append(f"  v{row['model_version']}  {period}  {row['auc']:.4f}  {row['labelled']:>7,} labels")
+            figures = f"{row['auc']:.4f} ({row['auc_low']:.4f} to {row['auc_high']:.4f}) against {row['baseline_auc']:.4f}"
+            lines.append(f"  v{row['model_version']}  {period}  {figures}  {row['labelled']:>7,} labels")
+    lines += ["", "What people were told"]
+    for alarm in facts.alarms:
+        lines.append(f"  {alarm['judged_until']}  v{alarm['model_version']}  {alarm['causes']}")
+        lines.append(f"      .flywheel/{alarm['page']}")
     lines += ["", "Jobs                        runs   seconds  simulated cost"]
     for service in dict.fromkeys(job.service for job in facts.jobs):
         jobs = [job for job in facts.jobs if job.service == service]

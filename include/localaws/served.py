@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 from functools import cache
 
+from localaws.alarm_states import check_alarm
 from localaws.calls import Call
 from localaws.replies import AwsError
 
@@ -52,7 +53,7 @@ STATE_ONLY: dict[str, frozenset[str]] = {
     "sns": frozenset(),
     "sqs": frozenset(),
     "events": frozenset("StartReplay CreateConnection CreateApiDestination".split()),
-    "cloudwatch": frozenset("PutMetricAlarm PutCompositeAlarm PutAnomalyDetector PutInsightRule PutMetricStream".split()),
+    "cloudwatch": frozenset("PutCompositeAlarm PutAnomalyDetector PutInsightRule PutMetricStream".split()),
     "logs": frozenset("StartQuery PutMetricFilter".split()),
     "secretsmanager": frozenset({"RotateSecret"}),
     "ssm": frozenset("SendCommand StartAutomationExecution StartSession CreateAssociation".split()),
@@ -69,7 +70,7 @@ STATE_ONLY: dict[str, frozenset[str]] = {
 def check_served(call: Call) -> None:
     """Refuse what cannot be answered truthfully.
 
-    :raises AwsError: ``UnsupportedOperation``; the message names service and operation.
+    :raises AwsError: ``UnsupportedOperation``; the message names service and operation. Alarms: see :func:`check_alarm`.
     """
     if call.service in EXECUTING:
         if call.operation in served_operations(call.service):
@@ -81,6 +82,9 @@ def check_served(call: Call) -> None:
         why = "it could only store the request, and nothing would act on it"
     elif call.operation == "PutRule" and "ScheduleExpression" in call.parameters:
         why = "it keeps no schedules: only rules with an EventPattern are acted on"
+    elif (call.service, call.operation) == ("cloudwatch", "PutMetricAlarm"):
+        check_alarm(call.parameters)
+        return
     else:
         return
     operation = call.operation or f"{call.method} {call.path}"

@@ -35,7 +35,7 @@ from moto.core.common_models import BaseModel
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import ThreadedWSGIServer
 
-from localaws import ACCOUNT_ID, REGION, iam, job_events, logs, objects, persistence, processes
+from localaws import ACCOUNT_ID, REGION, alarms, iam, job_events, logs, objects, persistence, processes
 from localaws.calls import Call, identify, service_model
 from localaws.faults import ConnectionDropped, Faults, Strike
 from localaws.journal import Journal
@@ -233,6 +233,7 @@ def install(root: Path) -> list[ModuleType]:
     # moto keeps every instance of its models for a dashboard of its own; a server that runs for days must not.
     BaseModel.__new__ = lambda cls, *args, **kwargs: object.__new__(cls)  # type: ignore[method-assign, assignment]
     persistence.install(root)
+    alarms.install(root)
     iam.install(root)
     logs.install(root)
     objects.install(root)
@@ -332,6 +333,7 @@ def serve_until_stopped(root: Path, port: int, host: str = HOST) -> None:
             raise CannotStart(str(error)) from error
         server.app = app
         persistence.start()
+        alarms.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             # shutdown() waits for the serving loop, which runs in this thread: ask from another one.
             signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
@@ -344,6 +346,7 @@ def serve_until_stopped(root: Path, port: int, host: str = HOST) -> None:
         server.server_close()
         app.faults.close()
         app.wait_until_idle(5.0)
+        alarms.finish()
         processes.stop_all()
         for module in modules:
             if hasattr(module, "shutdown"):

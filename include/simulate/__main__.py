@@ -1,9 +1,11 @@
-"""Plays the year 2013 under policies of retraining and says what each has kept, paid and asked of people.
+"""What the watch is worth: shifts of known size, and the year 2013 under policies of retraining.
 
-    make simulate [ARGS="--until 2013-06-30"]
+    make simulate [ARGS="--shifts"] [ARGS="--policies never Flywheel --until 2013-06-30"] [ARGS="--shifts --peers"]
 
-The models are the project's own (features, training script, holdout, promotion); they are trained once and kept in
-``.flywheel/simulate``. The first run takes some ten minutes on two cores.
+``--shifts`` plays changes of known kind, size and first day in worlds of real days where nothing else changes, and years in which
+nothing changes at all; with ``--peers`` Evidently and NannyML look at the same days. ``--policies`` plays the year as it was, and
+says what each policy has kept, paid and asked of people. Without either both are played. The models are the project's own
+(features, training script, holdout, promotion); they are trained once and kept in ``.flywheel/simulate``.
 """
 
 from __future__ import annotations
@@ -15,69 +17,71 @@ from collections.abc import Sequence
 from datetime import date
 
 from simulate.lake import LAST_WITH_WEATHER
-from simulate.models import SPEC, Workshop
-from simulate.policies import FIRST_TRAINED, Played, Policy, Watch, any_psi, auc_drop, monthly, monthly_auc, never, play, rules_of
+from simulate.peer_play import play_peers
+from simulate.policies import FIRST_TRAINED
+from simulate.policy_play import POLICIES, play_policies
+from simulate.shift_play import (
+    ORDERS,
+    play_summers,
+    play_worlds,
+    print_legend,
+    print_quiet,
+    print_season,
+    print_shifts,
+)
 from simulate.year import load_year
-
-COOLDOWN, AGE = SPEC.monitoring.cooldown_days, SPEC.monitoring.max_age_days
-NO_LOSS = 2.0
-"""A margin that no loss of Gini can pass."""
-POLICIES: dict[str, tuple[Policy, int]] = {
-    "never retrain": (never, 0),
-    "monthly": (monthly, 0),
-    "any PSI > 0.2": (any_psi, COOLDOWN),
-    "15% of AUC": (auc_drop, COOLDOWN),
-    "breaches alone": (Watch(rules_of(SPEC)), COOLDOWN),
-    "age alone": (Watch(rules_of(SPEC), margin=NO_LOSS, max_age_days=AGE, drift=False), 0),
-    "Flywheel": (Watch(rules_of(SPEC), max_age_days=AGE), COOLDOWN),
-    "with evidence": (Watch(rules_of(SPEC), margin=0.05, max_age_days=AGE), COOLDOWN),
-}
-"""By name: when it asks for a retraining, and the days of new data that it waits for after one. ``Flywheel`` is what the DAGs do
-with this spec (its schedule of training left aside); ``with evidence`` has the e-process in place of the fixed loss."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the module's head."""
     parser = argparse.ArgumentParser(prog="make simulate", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--until", type=date.fromisoformat, default=LAST_WITH_WEATHER, help="last day, YYYY-MM-DD")
-    parser.add_argument("--policies", nargs="*", choices=list(POLICIES), default=list(POLICIES), help="default: all")
+    parser.add_argument("--shifts", action="store_true", help="only shifts of known size")
+    parser.add_argument("--policies", nargs="*", choices=list(POLICIES), help="only policies; default: all of them")
+    parser.add_argument("--until", type=date.fromisoformat, default=LAST_WITH_WEATHER, help="the policies' last day, YYYY-MM-DD")
+    parser.add_argument(
+        "--first-trained",
+        type=date.fromisoformat,
+        default=FIRST_TRAINED,
+        help="last day of the policies' first model, YYYY-MM-DD",
+    )
+    parser.add_argument("--worlds", type=int, default=3, help="worlds of each order in which shifts are played")
+    parser.add_argument("--years", type=int, default=3, help="years without a shift in each world")
+    parser.add_argument("--peers", action="store_true", help="Evidently and NannyML look at the shifts, too (some minutes more)")
     options = parser.parse_args(arguments)
-    if not FIRST_TRAINED < options.until <= LAST_WITH_WEATHER:
-        parser.error(f"--until: expected a day after {FIRST_TRAINED} and up to {LAST_WITH_WEATHER}, found {options.until}")
+    first = options.first_trained
+    if not first < options.until <= LAST_WITH_WEATHER:
+        parser.error(f"--until: expected a day after {first} and up to {LAST_WITH_WEATHER}, found {options.until}")
+    if options.peers and options.policies is not None and not options.shifts:
+        parser.error("--peers: expected with --shifts, found with --policies alone")
+    if options.worlds < 1 or options.years < 0:
+        parser.error(f"expected --worlds of at least 1 and --years of at least 0, found {options.worlds} and {options.years}")
 
-    workshop = Workshop(load_year())
-    months = range(FIRST_TRAINED.month + 1, options.until.month + 1)
-    played: list[tuple[Played, dict[int, float]]] = []
-    for name in options.policies:
-        print(f"{name} ...", flush=True)
-        policy, cooldown = POLICIES[name]
-        began = time.monotonic()
-        done = play(name, policy, workshop, cooldown_days=cooldown, end=options.until, tell=tell)
-        played.append((done, dict(monthly_auc(workshop, done.served, months))))
-        print(f"  {time.monotonic() - began:.0f} s", flush=True)
-    print_table(played, list(months))
+    began = time.monotonic()
+    load_year(tell)
+    if options.shifts or options.policies is None:
+        play_shifts(options.worlds, options.years, peers=options.peers)
+    if not options.shifts or options.policies is not None:
+        play_policies(options.policies or list(POLICIES), options.until, tell, first)
+    print(f"\n{time.monotonic() - began:.0f} s in all")
     return 0
+
+
+def play_shifts(worlds: int, years: int, *, peers: bool) -> None:
+    """Plays the shifts and prints what became of them, beside what the peers say if they are asked."""
+    blocks = list(ORDERS)
+    outcomes = play_worlds(blocks, worlds, years, tell)
+    for block in blocks:
+        print_shifts(outcomes, block)
+    print_quiet(outcomes, blocks)
+    print_season(play_summers())
+    print_legend()
+    if peers:
+        play_peers(ORDERS, {outcome.block: outcome.found for outcome in outcomes if outcome.seed == 0}, tell)
 
 
 def tell(text: str) -> None:
     """A line of what is being played."""
     print(f"  {text}", flush=True)
-
-
-def print_table(played: Sequence[tuple[Played, dict[int, float]]], months: Sequence[int]) -> None:
-    """AUC by month and on the mean, the share of what monthly retraining gains, retrainings, challengers that won, alarms."""
-    means = {done.name: sum(found.values()) / len(found) for done, found in played}
-    gain = means.get("monthly", 0.0) - means.get("never retrain", 0.0)
-    names = " ".join(f"{date(2013, month, 1):%b}".rjust(5) for month in months)
-    print(f"\n  {'':16} {names}   mean   kept  retrained  won  alarms")
-    for done, found in played:
-        values = " ".join(f"{found[month]:.3f}" for month in months)
-        kept = f"{(means[done.name] - means['never retrain']) / gain:5.0%}" if gain and "never retrain" in means else "    -"
-        print(
-            f"  {done.name:16} {values}  {means[done.name]:.4f} {kept} {len(done.retrainings):>9} {len(done.promoted):>5} "
-            f"{len(done.alarms):>6}"
-        )
-    print("\n  kept: of what monthly retraining gains over never. alarms: how often a person had to read something new.")
 
 
 if __name__ == "__main__":

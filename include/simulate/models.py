@@ -38,7 +38,25 @@ class Trained:
     scores: Any
 
 
-class Workshop:
+class Days:
+    """Rows by their day.
+
+    :param rows: as :func:`simulate.year.load_year` gives them
+    """
+
+    def __init__(self, rows: Any):
+        self.rows = rows
+        self.days = rows["ds"].to_numpy().astype("datetime64[D]")
+        self.labels = rows["label"].to_numpy()
+
+    def between(self, first: date, last: date) -> Any:
+        """Mask of the rows of these days, both inclusive."""
+        import numpy as np
+
+        return (self.days >= np.datetime64(first)) & (self.days <= np.datetime64(last))
+
+
+class Workshop(Days):
     """Trains on a year and remembers.
 
     :param rows: as :func:`simulate.year.load_year` gives them
@@ -46,15 +64,10 @@ class Workshop:
     """
 
     def __init__(self, rows: Any):
-        self.rows, self.trained = rows, 0
-        self.days = rows["ds"].dt.date.to_numpy()
-        self.labels = rows["label"].to_numpy()
+        super().__init__(rows)
+        self.trained = 0
         self._script, self._inference = _script()
         self._folder = FOLDER / f"models-{artifacts_version(PROJECT / 'include')}-{_fingerprint(rows)}"
-
-    def between(self, first: date, last: date) -> Any:
-        """Mask of the rows of these days, both inclusive."""
-        return (self.days >= first) & (self.days <= last)
 
     def train(self, last: date) -> Trained:
         """What ``train_<model>`` gives when the last labelled day is ``last``: window, split and script as the spec has them."""
@@ -71,12 +84,19 @@ class Workshop:
         folder = self._folder / str(last)
         if not (folder / "scores.npy").exists():
             self._run_script(folder, self.between(first, holdout[0] - timedelta(days=1)))
-            model = self._inference.model_fn(str(folder / "model"))
-            scores = self._inference.predict_fn(self.rows.set_index("entity_id"), model)
-            np.save(folder / "half.npy", scores.to_numpy())
+            np.save(folder / "half.npy", self._scores(folder, self.rows))
             os.replace(folder / "half.npy", folder / "scores.npy")
         profile = json.loads((folder / "model" / "profile.json").read_text(encoding="utf-8"))
         return Trained(holdout, profile, np.load(folder / "scores.npy"))
+
+    def score(self, last: date, rows: Any) -> Any:
+        """What the model of :meth:`train` says about other rows than the year's: one number each."""
+        self._train(last)
+        return self._scores(self._folder / str(last), rows)
+
+    def _scores(self, folder: Path, rows: Any) -> Any:
+        model = self._inference.model_fn(str(folder / "model"))
+        return self._inference.predict_fn(rows.set_index("entity_id"), model).to_numpy()
 
     def _run_script(self, folder: Path, chosen: Any) -> None:
         train = folder / "train"

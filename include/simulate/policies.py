@@ -10,18 +10,23 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Any
 
-from flywheel.core.counting import add_counts
-from flywheel.core.drift import compare
+from flywheel.core.accuracy import AccuracyRules, Judgement, judge_accuracy
+from flywheel.core.counting import Moments, add_counts
+from flywheel.core.drift import FeatureDrift, compare
 from flywheel.core.metrics import auc, gini
+from flywheel.core.outcomes import WHOLE, Outcome, count_outcomes
 from flywheel.core.profiles import bin_counts, read_profile
-from flywheel.core.sequential import ALARM, Day, baseline_of, e_values, join_days
+from flywheel.core.runs import Window
+from flywheel.core.sequential import ALARM
 from flywheel.core.specs import ModelSpec
-from flywheel.core.watch import ALERT, RETRAIN, Rules, decide
-from simulate.models import SPEC, Trained, Workshop
+from flywheel.core.watch import ALERT, RETRAIN, UNKNOWN, Decision, Rules, decide
+from simulate.models import SPEC, Days, Trained, Workshop
 
 FIRST_TRAINED = date(2013, 3, 31)
+BOTH, LOSS, EVIDENCE, NEITHER = "both", "loss", "evidence", "none"
 
 
 @dataclass
@@ -42,33 +47,65 @@ class Played:
 
 
 class Champion:
-    """A model that serves, and all that a monitor would have counted about it by day."""
+    """A model that serves, and all that a monitor would have counted about it by day.
 
-    def __init__(self, workshop: Workshop, trained: Trained):
-        self.workshop, self.trained = workshop, trained
+    :param like: the same model on data that differ from the day ``until`` on only: its counts of earlier days are these
+    """
+
+    def __init__(self, data: Days, trained: Trained, *, like: Champion | None = None, until: date = date.min):
+        self.data, self.trained, self._like, self._until = data, trained, like, until
         self.profile = read_profile(trained.profile)
         self._counts: dict[date, dict[str, list[int]]] = {}
+        self._moments: dict[date, dict[str, Moments]] = {}
+        self._outcomes: dict[date, Outcome] = {}
 
     def counts(self, day: date) -> dict[str, list[int]]:
         """Bin counts of a day's features, and of its scores."""
+        if self._like and day < self._until:
+            return self._like.counts(day)
         if day not in self._counts:
-            chosen = self.workshop.between(day, day)
-            rows = self.workshop.rows[chosen]
+            chosen = self.data.between(day, day)
+            rows = self.data.rows[chosen]
             found = {name: bin_counts(feature, rows[name]) for name, feature in self.profile["features"].items()}
             self._counts[day] = found | {"score": bin_counts(self.profile["score"], self.trained.scores[chosen])}
         return self._counts[day]
 
+    def moments(self, day: date) -> dict[str, Moments]:
+        """Moments of a day's numeric features."""
+        if self._like and day < self._until:
+            return self._like.moments(day)
+        if day not in self._moments:
+            rows = self.data.rows[self.data.between(day, day)]
+            means = {name: feature.get("mean") for name, feature in self.profile["features"].items()}
+            self._moments[day] = {name: _moments(rows[name], mean) for name, mean in means.items() if mean is not None}
+        return self._moments[day]
+
     def auc_between(self, first: date, last: date) -> float:
         """Of its scores over these days, both inclusive."""
-        chosen = self.workshop.between(first, last)
-        return auc(self.workshop.labels[chosen], self.trained.scores[chosen])
+        chosen = self.data.between(first, last)
+        return auc(self.data.labels[chosen], self.trained.scores[chosen])
 
-    def day(self, day: date) -> Day:
-        """A day's AUC, weighted by its pairs."""
-        labels = self.workshop.labels[self.workshop.between(day, day)]
-        positives, negatives = int(labels.sum()), int((1 - labels).sum())
-        value = self.auc_between(day, day) if positives and negatives else 0.0
-        return Day(day, value, positives, negatives, float(positives * negatives))
+    def outcome(self, day: date) -> Outcome:
+        """What has come of a day's scores."""
+        if self._like and day < self._until:
+            return self._like.outcome(day)
+        if day not in self._outcomes:
+            chosen = self.data.between(day, day)
+            found = count_outcomes(self.data.labels[chosen], self.trained.scores[chosen], self.data.days[chosen])
+            self._outcomes[day] = found[0] if found else Outcome(day, 0, 0, 0, 0.0, 0.0, 0.0)
+        return self._outcomes[day]
+
+    def outcomes(self, first: date, last: date) -> list[Outcome]:
+        """What has come of the scores of these days, both inclusive."""
+        return [self.outcome(first + timedelta(days=i)) for i in range((last - first).days + 1)]
+
+
+def _moments(values: Any, origin: float) -> Moments:
+    import numpy as np
+
+    numbers = values.to_numpy(dtype=float)
+    away = numbers[np.isfinite(numbers)] - origin
+    return Moments(len(away), origin, float(away.sum()), float((away * away).sum()))
 
 
 @dataclass(frozen=True)
@@ -122,29 +159,27 @@ def auc_drop(evening: Evening) -> Verdict:
 
 @dataclass(frozen=True)
 class Watch:
-    """Flywheel's policies: drift by verdicts, accuracy by a fixed loss or by evidence, and an age that no model outlives.
+    """Flywheel's policies: drift by verdicts, accuracy by a loss, by evidence or by both, and an age that no model outlives.
 
-    :param margin: relative loss of Gini that is let pass, of which the evidence must be that there is more; None: the loss of
-        the spec's ``accuracy_drop`` over its window counts, as the DAG's sensor has it
+    :param accuracy: what is a breach of accuracy: ``both`` as the DAG has it, a ``loss`` over the window however little evidence
+        there is of it, ``evidence`` of a loss however small, or ``none``
     :param max_age_days: days since the last training's newest data; None: a model may be as old as it likes
     :param drift: whether drift counts
     """
 
     rules: Rules
-    margin: float | None = None
+    accuracy: str = BOTH
     max_age_days: int | None = None
     drift: bool = True
 
     def __call__(self, evening: Evening) -> Verdict:
         """As the DAG's sensors would."""
-        champion, reasons, alarm = evening.champion, [], ""
+        reasons, alarm = [], ""
         if self.drift:
-            daily = {day: champion.counts(day) for day in evening.trailing(SPEC.monitoring.window_days)}
-            verdicts = compare(champion.profile, add_counts(daily.values()), days=len(daily))
-            decision = decide(champion.profile, verdicts, daily, self.rules)
+            _, decision = self.judge(evening)
             reasons = [decision.reason] if decision.level == RETRAIN else []
             alarm = decision.reason if decision.level == ALERT else ""
-        lost = self._loss(evening) if self.margin is None else self._evidence(evening, self.margin)
+        lost = self.lost(evening)
         if lost:
             reasons.append(lost)
         age = (evening.today - evening.trained_until).days
@@ -152,30 +187,54 @@ class Watch:
             reasons.append(f"the newest data of the last training are {age} days old")
         return "; ".join(reasons), alarm
 
-    def _loss(self, evening: Evening) -> str:
-        """Why accuracy is in breach by the spec's fixed loss; empty: it is not."""
-        rules, champion = SPEC.monitoring, evening.champion
-        baseline = gini(champion.auc_between(*champion.trained.holdout))
-        first = max(evening.serving_since, evening.today - timedelta(days=rules.window_days))
-        labelled = int(champion.workshop.between(first, evening.today - timedelta(days=1)).sum())
-        if labelled < rules.min_labels:
-            return ""
-        now = gini(champion.auc_between(first, evening.today - timedelta(days=1)))
-        return f"Gini {now:.3f} against {baseline:.3f}" if now < baseline * (1 - rules.accuracy_drop) else ""
+    def judge(
+        self, evening: Evening, seasonal: Sequence[Mapping[str, Sequence[int]]] = ()
+    ) -> tuple[list[FeatureDrift], Decision]:
+        """What has drifted in the window, and what it comes to.
 
-    def _evidence(self, evening: Evening, margin: float) -> str:
-        """Why accuracy is in breach by all days that the champion has served; empty: it is not."""
-        first, last = evening.champion.trained.holdout
-        holdout = [evening.champion.day(first + timedelta(days=i)) for i in range((last - first).days + 1)]
-        base = baseline_of([day.value for day in join_days(holdout)])
-        served = (evening.today - evening.serving_since).days
-        days = join_days(evening.champion.day(evening.serving_since + timedelta(days=i)) for i in range(served))
-        if not days:
+        :param seasonal: bin counts of the days of the same weeks a year before, where there are any
+        """
+        champion, days = evening.champion, evening.trailing(SPEC.monitoring.window_days)
+        daily = {day: champion.counts(day) for day in days}
+        then = add_counts(seasonal) if seasonal else None
+        verdicts = compare(
+            champion.profile, add_counts(daily.values()), days=len(daily), seasonal=then, seasonal_days=len(seasonal)
+        )
+        moments = {day: champion.moments(day) for day in days}
+        return verdicts, decide(champion.profile, verdicts, daily, self.rules, moments=moments)
+
+    def lost(self, evening: Evening) -> str:
+        """Why accuracy is in breach; empty: it is not."""
+        if self.accuracy == NEITHER or evening.serving_since >= evening.today:
             return ""
-        allowed = (gini(base.mean) * (1 - margin) + 1) / 2
-        evidence = e_values([day.value for day in days], allowed, base.sd)[-1]
-        now = sum(day.value for day in days) / len(days)
-        return f"Gini {gini(now):.3f} against {gini(base.mean):.3f}, evidence {evidence:.0f}" if evidence >= ALARM else ""
+        found = accuracy_of(evening)
+        whole = found.segments[0] if found.segments else None
+        if whole is None or found.level == UNKNOWN:
+            return ""
+        loss = gini(whole.auc.value) < (1 - SPEC.monitoring.accuracy_drop) * gini(whole.baseline_auc)
+        evident = found.evidence >= ALARM
+        breach = {BOTH: loss and evident, LOSS: loss, EVIDENCE: evident}[self.accuracy]
+        figures = f"Gini {gini(whole.auc.value):.3f} against {gini(whole.baseline_auc):.3f}, evidence {found.evidence:.3g}"
+        return figures if breach else ""
+
+
+@lru_cache(maxsize=1)  # policies that differ in what they make of it ask one after the other
+def accuracy_of(evening: Evening) -> Judgement:
+    """What the DAG would say of the champion's accuracy, the labels of the day before being the last."""
+    champion, rules = evening.champion, SPEC.monitoring
+    last = evening.today - timedelta(days=1)
+    window = Window(max(evening.serving_since, last - timedelta(days=rules.window_days - 1)), last)
+    judged = AccuracyRules(
+        max_drop=rules.accuracy_drop,
+        margin=rules.accuracy_margin,
+        min_labels=rules.min_labels,
+        min_coverage=rules.min_coverage,
+        calibration_tolerance=rules.calibration_tolerance,
+        calibration_level=rules.calibration_level,
+        segment_level=rules.segment_level,
+    )
+    served = champion.outcomes(evening.serving_since, last)
+    return judge_accuracy({WHOLE: champion.outcomes(*champion.trained.holdout)}, {WHOLE: served}, window, judged)
 
 
 def rules_of(spec: ModelSpec) -> Rules:
@@ -190,14 +249,18 @@ def play(
     *,
     cooldown_days: int,
     end: date,
+    first: date = FIRST_TRAINED,
     tell: Callable[[str], Any] = lambda text: None,
 ) -> Played:
-    """The year from the first model on."""
+    """The year from the first model on.
+
+    :param first: the last labelled day of the first training
+    """
     import numpy as np
 
     played = Played(name, served=np.full(len(workshop.rows), np.nan))
-    champion, since = Champion(workshop, workshop.train(FIRST_TRAINED)), FIRST_TRAINED + timedelta(days=1)
-    trained_until, today, told = FIRST_TRAINED, since, ""
+    champion, since = Champion(workshop, workshop.train(first)), first + timedelta(days=1)
+    trained_until, today, told = first, since, ""
     while today <= end:
         chosen = workshop.between(today, today)
         played.served[chosen] = champion.trained.scores[chosen]

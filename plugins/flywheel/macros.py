@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from airflow.sdk.exceptions import AirflowSkipException
 from jinja2 import pass_context
 
 from flywheel.core import runs
@@ -118,8 +119,14 @@ def _of_model(model: ModelSpec) -> dict[str, Any]:
 
     @pass_context
     def champion(context: Mapping[str, Any], key: str) -> Any:
-        """A value of the run's champion, as the task ``resolve_champion`` found it."""
-        return context["ti"].xcom_pull(task_ids="resolve_champion")[key]
+        """A value of the run's champion, as the task ``resolve_champion`` found it.
+
+        :raises AirflowSkipException: it has found none. Only a task that runs whatever became of those before it gets here
+        """
+        found = context["ti"].xcom_pull(task_ids="resolve_champion")
+        if found is None:
+            raise AirflowSkipException("resolve_champion has found no champion")
+        return found[key]
 
     @pass_context
     def features(context: Mapping[str, Any]) -> Features:
@@ -156,19 +163,41 @@ def _of_model(model: ModelSpec) -> dict[str, Any]:
         return labelled(context).last(model.monitoring.window_days)
 
     @pass_context
+    def counted(context: Mapping[str, Any]) -> Window:
+        """The days whose outcomes monitoring counts: those it judges, and those whose labels became known."""
+        known, trailing = labelled(context), judged(context)
+        return Window(min(known.start, trailing.start), known.end)
+
+    @pass_context
+    def segments(context: Mapping[str, Any]) -> list[str]:
+        """The categories that accuracy is watched by, as far as the champion's version of the features has them."""
+        known = features(context).names("category")
+        return [name for name in model.monitoring.segments if name in known]
+
+    @pass_context
     def periods(context: Mapping[str, Any]) -> list[dict[str, str]]:
         """What monitoring measures, as start and end: each week that ended in the run's days, and the trailing window judged."""
         days = labelled(context)
         weeks = [week for week in Window(days.start - timedelta(days=6), days.end).weeks() if week.end >= days.start]
         return [period.as_dict() for period in [*weeks, judged(context)]]
 
+    @pass_context
+    def compared(context: Mapping[str, Any]) -> list[Window]:
+        """The days that drift looks at, and the same of the year before."""
+        asked = [Window(runs.parse_day(p["start"], "start"), runs.parse_day(p["end"], "end")) for p in periods(context)]
+        now = Window(min(window.start for window in asked), max(window.end for window in asked))
+        return [now, now.year_before()]
+
     return {
+        "compared": compared,
         "labelled": labelled,
         "training_window": training_window,
         "training": training,
         "holdout": holdout,
         "judged": judged,
         "periods": periods,
+        "counted": counted,
+        "segments": segments,
         "champion": champion,
         "features": features,
     }

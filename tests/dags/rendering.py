@@ -12,9 +12,11 @@ CHAMPION: dict[str, Any] = {
     "name": "flight-delay-v3",
     "arn": "arn:aws:sagemaker:us-east-1:123456789012:model-package/flight-delay/3",
     "model_data": "s3://flywheel-tests/models/model.tar.gz",
-    "metadata": {"profile": "s3://flywheel-tests/profile.json", "auc_holdout": "0.73"},
+    "metadata": {"profile": "s3://flywheel-tests/profile.json", "baseline": "s3://flywheel-tests/baseline.json"},
     "last_trained_until": "2013-03-30",
 }
+
+
 class Run:
     """What templates ask of a task instance.
 
@@ -30,17 +32,23 @@ class Run:
         metadata = {**CHAMPION["metadata"], "feature_version": str(feature_version)}
         self.champion = CHAMPION | {"metadata": metadata} if feature_version else dict.fromkeys(CHAMPION)
 
-    def xcom_pull(self, task_ids: str | None = None, key: str = "return_value") -> Any:
+    def xcom_pull(self, task_ids: str | list[str] | None = None, key: str = "return_value") -> Any:
         """The values that the tasks before would have left."""
+        if isinstance(task_ids, list):
+            return [self.xcom_pull(task_id, key) for task_id in task_ids]
         days = {"start": "2013-04-01", "end": "2013-04-30"}
-        trained = {"model_data": "s3://flywheel-tests/models/model.tar.gz"}
         found = {
             "resolve_days": days,
             "plan_chunks": [days],
             "resolve_champion": self.champion,
-            "train_challenger": trained,
+            "train_challenger": {"model_data": "s3://flywheel-tests/models/model.tar.gz"},
+            "measure_drift": {"metrics": [["PSI", 0.3, {"Model": "flight_delay", "Feature": "carrier"}]]},
+            "measure_accuracy": {"metrics": []},
+            "raise_alarm": {"causes": ["carrier shift"], "message": "carrier has shifted"},
         }
-        return found[(task_ids or "").rpartition(".")[2]]
+        told = {"reason": "carrier has shifted", "causes": ["carrier shift"], "level": "retrain"}
+        task_id = (task_ids or "").rpartition(".")[2]
+        return found[task_id] if key == "return_value" else told.get(key)
 
 
 def made_by(stage: str, *arguments: Any) -> Any:
@@ -52,11 +60,11 @@ def made_by(stage: str, *arguments: Any) -> Any:
     return getattr(module, f"{stage}_dag")(*arguments)
 
 
-def render(dag: Any, task_id: str, feature_version: int | None = 1) -> Any:
+def render(dag: Any, task_id: str, feature_version: int | None = 1, params: dict[str, Any] | None = None) -> Any:
     """A copy of the task, rendered."""
     copy = dag.get_task(task_id).prepare_for_execution()
     copy.resolve_template_files()
-    params = {"start": "2013-04-01", "end": "2013-04-30", "reason": "test", "group": "flight_delay", "version": 1}
+    params = params or {"start": "2013-04-01", "end": "2013-04-30", "reason": "test", "group": "flight_delay", "version": 1}
     run = Run(task_id, feature_version)
     copy.render_template_fields({"dag": dag, "ti": run, "run_id": Run.run_id, "params": params})
     return copy

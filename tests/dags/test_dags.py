@@ -98,9 +98,13 @@ def test_drift_leads_to_training_and_promotion_only_follows_the_decision(dagbag:
     for model in MODELS:
         monitor, train = dagbag.dags[f"monitor_{model}"], dagbag.dags[f"train_{model}"]
         assert monitor.get_task("start_retraining").trigger_dag_id == train.dag_id
-        # all_done_min_one_success would not do: Airflow skips a task with it as soon as one sensor is skipped.
-        assert monitor.get_task("raise_alarm").trigger_rule == "one_success"
-        assert {"psi_drift", "accuracy_drift", "respect_cooldown"} <= monitor.get_task("start_retraining").get_flat_relative_ids(
+        # Both sensors are awaited, and neither's failure silences the other: one_success would not wait, and
+        # all_done_min_one_success is skipped as soon as one of them is. That one could not tell still fails the run.
+        assert {monitor.get_task(task_id).trigger_rule for task_id in ("raise_alarm", "respect_limits")} == {"all_done"}
+        leaf = monitor.get_task("able_to_tell")
+        assert leaf.trigger_rule == "none_failed" and not leaf.downstream_task_ids
+        assert leaf.upstream_task_ids == {"psi_drift", "accuracy_drift"}
+        assert {"psi_drift", "accuracy_drift", "respect_limits"} <= monitor.get_task("start_retraining").get_flat_relative_ids(
             upstream=True
         )
         assert {"evaluate", "decide_promotion"} <= train.get_task("promote_challenger").get_flat_relative_ids(upstream=True)

@@ -129,8 +129,8 @@ class TestServing:
         measure = render(monitor, "measure_drift", version)
         assert measure.table == f"features.flight_delay_v{version}"
         assert yaml.safe_load(measure.context) == model.feature_versions[version].context()
-        accuracy = "\n".join(statements(render(monitor, "measure_accuracy", version)))
-        assert tables(accuracy) == {f"labels.flight_delay_v{version}"}
+        outcomes = "\n".join(statements(render(monitor, "count_outcomes", version)))
+        assert tables(outcomes) == {f"labels.flight_delay_v{version}", f"features.flight_delay_v{version}"}
         psi = render(monitor, "psi_drift", version)
         assert psi.parameters["period_end"] == last_day, "up to the last day whose labels are known"
 

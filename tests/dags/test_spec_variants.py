@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rendering import made_by
+from rendering import made_by, render
 
 from flywheel.core.specs import IntegerRange, ModelSpec, Tuning, load_model_spec
 
@@ -38,3 +38,18 @@ def test_a_search_takes_the_place_of_the_training(spec: ModelSpec) -> None:
     assert type(tuned.get_task("train_challenger")).__name__ == "TuneOperator"
     assert type(plain.get_task("train_challenger")).__name__ == "TrainOperator"
     assert {t.task_id: t.upstream_task_ids for t in tuned.tasks} == {t.task_id: t.upstream_task_ids for t in plain.tasks}
+
+
+def test_spark_may_count_the_features(spec: ModelSpec) -> None:
+    plain, counted = (
+        made_by("monitor", spec.model_copy(update={"monitoring": spec.monitoring.model_copy(update={"counting": engine})}))
+        for engine in ("redshift", "spark")
+    )
+    assert {task.task_id for task in counted.tasks} - {task.task_id for task in plain.tasks} == {"count_features"}
+    assert render(plain, "measure_drift").feature_counts == ""
+    words = render(counted, "count_features").arguments
+    told = dict(zip(words[::2], words[1::2], strict=True))
+    assert told["--output"] == render(counted, "measure_drift").feature_counts
+    assert told["--days"] == "2013-03-25:2013-04-29,2012-03-26:2012-04-30", "the same days of the week, a year before"
+    assert told["--profile"] == "s3://flywheel-tests/profile.json" and told["--version"] == "1"
+    assert counted.get_task("measure_drift").upstream_task_ids >= {"count_features"}

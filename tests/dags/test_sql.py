@@ -77,6 +77,6 @@ def test_the_days_of_a_run_reach_its_sql(dagbag: DagBag) -> None:
 
     assert "WHERE ds BETWEEN '2013-04-01' AND '2013-04-30'" in of("score_flight_delay.export_features")
     assert "WHERE f.ds BETWEEN '2013-04-01' AND '2013-04-09'" in of("train_flight_delay.pin_snapshot"), "the rest is holdout"
-    assert "period_start = '2013-04-02' AND period_end = '2013-04-29'" in of("monitor_flight_delay.measure_accuracy"), (
+    assert "period_start = '2013-04-02' AND period_end = '2013-04-29'" in of("monitor_flight_delay.record_accuracy"), (
         "the labels of the last day are not known yet"
     )

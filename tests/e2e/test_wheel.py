@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -28,6 +28,30 @@ def test_one_turn(place: Place) -> None:
     failed = [check for check in facts.checks if not check.passed and not check.what.startswith(("drift:", "promotion:"))]
     assert not failed
     assert "data:image/png;base64," in page.read_text()
+
+
+@pytest.mark.slow
+def test_monitoring_has_judged_what_was_served_and_told_cloudwatch(place: Place) -> None:
+    warehouse = report.Warehouse(place)
+    decisions = {
+        table: warehouse.rows(f"SELECT * FROM monitoring.{table}_decisions WHERE model = 'flight_delay'")
+        for table in ("drift", "accuracy")
+    }
+    assert "2013-03-11" in {row["period_end"] for row in decisions["drift"]} & {
+        row["period_end"] for row in decisions["accuracy"]
+    }
+    assert all(row["level"] in ("none", "note", "alert", "retrain") for row in decisions["accuracy"])
+    segments = warehouse.rows("SELECT DISTINCT segment FROM monitoring.accuracy")
+    assert {"all", "origin=EWR", "origin=JFK", "origin=LGA", "carrier=UA"} <= {row["segment"] for row in segments}
+    cloudwatch, now = aws.client(place, "cloudwatch"), datetime.now(UTC)
+    told = cloudwatch.get_metric_statistics(
+        Namespace="Flywheel", MetricName="MonitoringRuns", Dimensions=[{"Name": "Model", "Value": "flight_delay"}],
+        StartTime=now - timedelta(hours=2), EndTime=now + timedelta(hours=1), Period=86400, Statistics=["Sum"],
+    )["Datapoints"]  # fmt: skip
+    assert sum(point["Sum"] for point in told) >= 1
+    assert {metric["MetricName"] for metric in cloudwatch.list_metrics(Namespace="Flywheel")["Metrics"]} >= {
+        "PSI", "Gini", "EvidenceOfLoss", "LabelCoverage",
+    }  # fmt: skip
 
 
 @pytest.mark.slow

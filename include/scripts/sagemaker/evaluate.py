@@ -5,8 +5,9 @@
     input/champion/          the same, or absent: there is no champion yet
     input/holdout_champion/  the rows of holdout with the features that the champion was trained on, where they are others
 
-All below ``--root`` (``/opt/ml/processing``). Writes ``output/evaluation.json``, and ``output/profile.json``, the challenger's
-reference for drift, so that it can be read without unpacking a model.
+All below ``--root`` (``/opt/ml/processing``). Writes ``output/evaluation.json``, and what the challenger will be watched by once
+it serves: ``output/profile.json``, its reference for drift, as its archive has it; ``output/baseline.json``, what came of its
+predictions on the holdout by day, of all and by the levels of the columns ``--segments`` (see flywheel.core.outcomes).
 
 Each model scores with its own ``code/inference.py`` and its own columns, through CSV lines, as a transform job would: what is
 judged is what will serve. So this script knows no algorithm. Labels are those of ``holdout``, for both.
@@ -28,6 +29,7 @@ import numpy as np
 import pandas as pd
 
 from flywheel.core.metrics import auc, auc_difference, calibration_ratio, logloss
+from flywheel.core.outcomes import count_segments, write_baseline
 
 RESAMPLES = 1000
 
@@ -123,10 +125,11 @@ def _json_number(value: float) -> float | None:
     return None if value != value else round(value, 6)
 
 
-def evaluate(root: Path) -> dict[str, Any]:
+def evaluate(root: Path, segments: Sequence[str] = ()) -> dict[str, Any]:
     """Judge the contestants below ``root`` and write the report. Returns the report.
 
-    :raises ValueError: a holdout or a model cannot be used
+    :param segments: columns by whose levels the challenger's accuracy will be watched
+    :raises ValueError: a holdout or a model cannot be used, or the holdout lacks one of ``segments``
     :raises FileNotFoundError: a model's archive is incomplete
     """
     rows = read_holdout(root / "input" / "holdout")
@@ -157,6 +160,10 @@ def evaluate(root: Path) -> dict[str, Any]:
     output = root / "output"
     output.mkdir(parents=True, exist_ok=True)
     (output / "evaluation.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    if missing := [name for name in segments if name not in rows]:
+        raise ValueError(f"segments: expected columns of the holdout ({', '.join(rows.columns)}), found {', '.join(missing)}")
+    baseline = count_segments(labels, scores, days, {name: rows[name] for name in segments})
+    (output / "baseline.json").write_text(json.dumps(write_baseline(baseline)), encoding="utf-8")
     profile = challenger.folder / "profile.json"
     if profile.is_file():
         shutil.copy(profile, output / "profile.json")
@@ -171,7 +178,9 @@ def main(arguments: Sequence[str]) -> None:
     """Command line: see the module's head."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[2])
-    report = evaluate(parser.parse_known_args(arguments)[0].root)
+    parser.add_argument("--segments", type=lambda text: [name for name in text.split(",") if name], default=[])
+    options = parser.parse_known_args(arguments)[0]
+    report = evaluate(options.root, options.segments)
     print(json.dumps(report))
 
 

@@ -1,5 +1,6 @@
 SELECT
     level,
+    causes,
     held_by,
     reason
 FROM monitoring.drift_decisions

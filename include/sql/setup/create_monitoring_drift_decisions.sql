@@ -6,6 +6,7 @@ CREATE TABLE IF NOT EXISTS monitoring.drift_decisions (
     period_start DATE NOT NULL,
     period_end DATE NOT NULL,
     level VARCHAR(16) NOT NULL,
+    causes VARCHAR(4096),
     held_by VARCHAR(1024),
     reason VARCHAR(4096) NOT NULL,
     run_key VARCHAR(64) NOT NULL

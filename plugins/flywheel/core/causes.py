@@ -22,6 +22,9 @@ CONVERSIONS = (1000.0, 100.0, 60.0, 3600.0, 24.0, 3.6, 1.609344, 1.852, 2.54, 3.
 FAHRENHEIT = (1.8, 32.0)
 EXTREME_FACTOR = 5.0
 SAME_FACTOR = 0.1
+# No world changes so much by itself; that it has changed a little besides need not hide it.
+ABSURD_FACTOR = 20.0
+LIKE_FACTOR = math.log(2)
 NEAR_CONVERSION = 0.04
 ONE_VALUE_SHARE = 0.999
 
@@ -60,14 +63,18 @@ def find_cause(feature: Mapping[str, Any], current: Sequence[int], drift: Featur
 def scale_factor(feature: Mapping[str, Any], moments: Moments) -> float | None:
     """By what a unit seems to have been multiplied, or None where that does not explain mean and spread.
 
-    Both must agree with one factor to a tenth. For Fahrenheit and Celsius spread must, and the mean must be within a standard
-    deviation of where the conversion puts it and further than that from where it was.
+    Both must agree with one factor to a tenth; where both are absurd, within a factor of two. For Fahrenheit and Celsius spread
+    must, and the mean must be within a standard deviation of where the conversion puts it and further than that from where it
+    was.
     """
     mean, sd = feature.get("mean"), feature.get("sd")
     if not mean or not sd or not moments.rows or not moments.sd:
         return None
     spread, level = moments.sd / sd, moments.mean / mean
-    if level > 0 and abs(math.log(spread / level)) <= SAME_FACTOR:
+    apart = abs(math.log(spread / level)) if level > 0 else math.inf
+    if apart <= LIKE_FACTOR and (min(spread, level) >= ABSURD_FACTOR or max(spread, level) <= 1 / ABSURD_FACTOR):
+        return math.sqrt(spread * level)
+    if apart <= SAME_FACTOR:
         factor = math.sqrt(spread * level)
         size = max(factor, 1 / factor)
         if size >= EXTREME_FACTOR or any(abs(math.log(size / known)) <= NEAR_CONVERSION for known in CONVERSIONS):

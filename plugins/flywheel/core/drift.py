@@ -84,11 +84,15 @@ def critical_value(
     """
     if bins < 2:
         return 0.0
-    from scipy.stats import chi2, f
+    from scipy.special import fdtri, gammaincinv  # scipy.stats would take most of a second to import
 
     level, free = 1 - alpha / features, min(df or math.inf, bins - 1)
-    quantile = f.ppf(level, free, free * (blocks - 1)) if blocks > 1 else chi2.ppf(level, free) / free
+    quantile = fdtri(free, free * (blocks - 1), level) if blocks > 1 else 2 * gammaincinv(free / 2, level) / free
     return float((1 / n_reference + 1 / n_current) * (bins - 1) * quantile)
+
+
+#: Days below which their shares do not tell how much they vary.
+LEAST_DAYS = 4
 
 
 def independent_rows(feature: Mapping[str, Any], rows: float, days: int | None = None) -> float:
@@ -192,7 +196,7 @@ def since(
     :param days_apart: days that an entry of ``daily`` stands for (7 when weeks are given)
     :return: None when it cannot be told: no rows, or a ratio that chance may give
     """
-    from scipy.stats import chi2
+    from scipy.special import gammaincinv
 
     feature = with_defaults(feature)
     reference, days = feature["counts"], sorted(day for day in daily if sum(daily[day]))
@@ -210,8 +214,34 @@ def since(
     rows = sum(total)
     effect = rows / independent_rows(feature, rows, len(days) * days_apart)
     free = min(feature["design_df"] or math.inf, bins - 1)
-    chance = chi2.ppf(1 - alpha / len(days), free) / free * (bins - 1) if bins > 1 else math.inf
+    chance = 2 * gammaincinv(free / 2, 1 - alpha / len(days)) / free * (bins - 1) if bins > 1 else math.inf
     return first if 2 * best / effect > chance else None
+
+
+def nulls_risen(
+    feature: Mapping[str, Any], daily: Mapping[date, Sequence[int]], *, threshold: float = 0.2, alpha: float = 0.01
+) -> bool:
+    """Whether values are missing more often than in the reference, whatever the others do.
+
+    The design effect of a feature whose values follow the weeks says nothing of its nulls: they are judged by themselves. The
+    index of null against not null has to pass the threshold, and the rise has to be beyond what the days' own shares make
+    likely, each day being one draw (ratio estimator: Cochran, 1977, Sampling Techniques, 6.4).
+
+    :param daily: bin counts by day
+    :param alpha: chance of a rise when there is none
+    """
+    from scipy.special import stdtrit
+
+    days = [counts for counts in daily.values() if sum(counts)]
+    if len(days) < LEAST_DAYS:
+        return False
+    reference, rows, nulls = feature["counts"], sum(map(sum, days)), sum(counts[-1] for counts in days)
+    share, before = nulls / rows, reference[-1] / max(sum(reference), 1)
+    if share <= before or psi([sum(reference) - reference[-1], reference[-1]], [rows - nulls, nulls]) <= threshold:
+        return False
+    squares = math.fsum((counts[-1] - share * sum(counts)) ** 2 for counts in days)
+    error = math.sqrt(len(days) / (len(days) - 1) * squares) / rows
+    return bool(share - before > stdtrit(len(days) - 1, 1 - alpha) * error)
 
 
 def _with_chance(

@@ -38,6 +38,10 @@ class Window:
         """The window moved by ``days`` (negative: into the past)."""
         return Window(self.start + timedelta(days=days), self.end + timedelta(days=days))
 
+    def year_before(self) -> Window:
+        """The same days of the week of the same weeks a year before."""
+        return self.shift(-52 * 7)
+
     def last(self, days: int) -> Window:
         """The trailing ``days`` that end where this window ends."""
         return Window(self.end - timedelta(days=days - 1), self.end)

@@ -2,29 +2,28 @@
 
 A test at 5 per cent that is made every day gives an alarm in nearly every year. An *e-process* may be looked at whenever one
 likes: it is the capital of somebody who bets against "the mean is still as good as baseline less margin", starts with 1 and
-cannot expect to gain while that is true. By Ville's inequality the chance that it ever reaches 20 is at most 1 in 20.
-
-This one is the one-sided normal mixture (Robbins, 1970, Annals of Mathematical Statistics 41; Howard, Ramdas, McAuliffe and
-Sekhon, 2021, Annals of Statistics 49) of values standardised by the spread that the baseline's own days show::
+cannot expect to gain while that is true. This one is the one-sided normal mixture (Robbins, 1970, Annals of Mathematical
+Statistics 41; Howard, Ramdas, McAuliffe and Sekhon, 2021, Annals of Statistics 49) of values standardised by their spread::
 
     E_t = 2 sqrt(r / (t + r)) exp(S^2 / (2 (t + r))) Phi(S / sqrt(t + r)),    S = sum of (null_mean - x_i) / sd, r = precision
 
 It was chosen by simulation against the betting e-process of Waudby-Smith and Ramdas (2024, Journal of the Royal Statistical
-Society B 86), whose bets are bounded by the values' range and which cannot use that a mean of many rows is known well. 600 years
-of daily looks at a mean loss (coefficient of variation 1 per row), 90 days of baseline, margin 5 per cent, alarm at 20; false
-alarms per year, and median day of the alarm when the loss is 20 per cent higher from day 1 on:
+Society B 86), whose bets are bounded by the values' range and which cannot use that a mean of many rows is known well: it saw a
+loss two to four times later.
 
-    rows per day         20               100              1000
-    this one             0.5%, day 15     0.0%, day 5      0.0%, day 2
-    betting, 6 sd        0.0%, day 48     0.0%, day 21     0.0%, day 8
-    with days of autocorrelation 0.5
-    this one, daily      14%, day 14      2.5%, day 5      0.0%, day 2
-    this one, weekly     5.3%, week 6     0.2%, week 3     0.0%, week 1
+One capital for the whole time is eaten up by good days before the bad ones come. So somebody new starts to bet every day, and
+what counts is what all of them have together: the Shiryaev-Roberts *e-detector* (Shin, Ramdas and Rinaldo, 2023, New England
+Journal of Statistics in Data Science 2). While all is well it takes 1000 looks at least, on the average, until it reaches 1000.
 
-Of a daily AUC of .735, sd .062 (100 rows), margin .02, that falls by .06: 0.3%, day 17; betting on [0, 1]: 0.2%, day 38; with
-autocorrelated days 6.8% daily and 1.3% by the week. Hence: where days hang together, join them into weeks first
-(:func:`join_days`). The margin is not only the loss one can live with: the baseline is itself an estimate, and when the truth is
-exactly at the margin's edge 16 per cent of years have an alarm, not 5.
+Two things that theory takes as known are estimates. Days hang together, so their spread is that of whole weeks where that is
+greater (:func:`dependent_sd`); and the baseline is a mean of few days, so it is lowered by its own standard error
+(:func:`allowed_mean`). Daily AUC of .72 with sd .03 and weekly levels of sd tau, 21 days of baseline, margin 5 per cent of Gini
+and 15 per cent lost over 28 days; 120 half-years each: false alarms, and the days until a loss of 30 (and 50) per cent of Gini is
+seen that comes after 60 good days::
+
+    tau                                  0                .015             .03
+    one capital, alarm at 20             0.8%  31 (16)    5.0%  28 (19)    27.5%  39 (25)
+    this                                 0.0%  16 (10)    0.0%  22 (10)     6.7%  40 (19)
 
 Nothing is kept between looks: the values of all blocks since the baseline are read again from their stored rows.
 """
@@ -36,8 +35,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-ALARM = 20.0
+#: What the e-detector has to reach: looks between false alarms, on the average and at least.
+ALARM = 1000.0
 PRECISION = 5.0
+WEEK_BLOCKS = 7
 _LARGEST_EXPONENT = 700.0
 
 
@@ -126,9 +127,41 @@ def e_values(
     return found
 
 
-def first_alarm(evidence: Sequence[float], level: float = ALARM) -> int | None:
-    """Index of the first e-value at or over ``level``, None without one. An alarm stands, whatever comes after it."""
-    return next((index for index, value in enumerate(evidence) if value >= level), None)
+def e_detector(
+    values: Sequence[float], null_mean: float, sd: float, *, higher_is_better: bool = True, precision: float = PRECISION
+) -> float:
+    """What all have together who have begun to bet on one of the values, after the last; parameters as of :func:`e_values`."""
+    latest = list(reversed(values))
+    # A bet depends on the sum of its values alone, so those on the last, the last two ... are one e-process run backwards.
+    return math.fsum(e_values(latest, null_mean, sd, higher_is_better=higher_is_better, precision=precision))
+
+
+def dependent_sd(sd: float, periods: Iterable[Sequence[Day]]) -> float:
+    """Standard deviation of a block such that sums of many vary as those of whole weeks do; ``sd`` at least.
+
+    From the differences of successive weeks (von Neumann, 1941, Annals of Mathematical Statistics 12), so that a level that has
+    changed once counts once. A week is seven blocks; periods of fewer than two weeks say nothing.
+
+    :param sd: that of blocks as if they were independent
+    :param periods: blocks of days in their order, such as the baseline's and those served
+    """
+    squares, pairs = 0.0, 0
+    for period in periods:
+        weeks = join_days(period, min_days=WEEK_BLOCKS)
+        steps = [weeks[i + 1].value - weeks[i].value for i in range(len(weeks) - 1)]
+        squares += math.fsum(step * step / 2 for step in steps)
+        pairs += len(steps)
+    return max(sd, math.sqrt(WEEK_BLOCKS * squares / pairs)) if pairs else sd
+
+
+def allowed_mean(baseline: Baseline, margin: float, sd: float, *, higher_is_better: bool = True) -> float:
+    """The mean that is still no loss: the baseline's less a margin, and less its own standard error.
+
+    :param margin: in units of the values
+    :param sd: of a block, see :func:`dependent_sd`
+    """
+    slack = margin + sd / math.sqrt(baseline.blocks)
+    return baseline.mean - slack if higher_is_better else baseline.mean + slack
 
 
 def _log_normal_cdf(x: float) -> float:

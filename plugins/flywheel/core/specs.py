@@ -154,25 +154,54 @@ class Scoring(Spec):
     compute: Compute
 
 
-class Monitoring(Spec):
-    """When drift and accuracy are judged, and what counts as a breach.
+Level = Literal["note", "alert", "retrain"]
 
-    ``accuracy_drop`` is relative, on the scale of Gini = 2 AUC - 1, against the holdout of the champion.
+
+class Monitoring(Spec):
+    """When drift and accuracy are judged, what counts as a breach, and what a breach may start.
+
+    Losses of accuracy are relative, on the scale of Gini = 2 AUC - 1, against the holdout of the champion.
     """
 
     schedule: Literal["after_scoring"] | Cron | None
     window_days: int = Field(28, ge=7)
+    counting: Literal["redshift", "spark"] = Field("redshift", description="what counts the features, once a run")
     psi_rule: Literal["flywheel", "textbook"] = Field("flywheel", description="textbook: any PSI over 0.2 retrains")
     psi_threshold: float = Field(0.2, gt=0)
     psi_alpha: float = Field(0.01, gt=0, lt=1, description="chance of any false drift in a look at all features")
     driver_share: float = Field(0.02, ge=0, lt=1, description="share of the model's gain from which drift of a feature retrains")
-    accuracy_drop: float = Field(0.15, gt=0, lt=1)
-    min_labels: int = Field(1000, ge=1)
-    min_coverage: float = Field(0.9, gt=0, le=1)
-    cooldown_days: int = Field(28, ge=0)
-    max_age_days: int | None = Field(
-        56, ge=7, description="a model whose last training ended so many days ago is retrained without a breach; null: never"
+    accuracy_drop: float = Field(0.15, gt=0, lt=1, description="loss over the window that is a breach, if there is evidence")
+    accuracy_margin: float = Field(0.05, gt=0, lt=1, description="the evidence must be that the loss is greater than this")
+    min_labels: int = Field(1000, ge=1, description="in the window; also what a segment needs to be judged by itself")
+    min_coverage: float = Field(0.9, gt=0, le=1, description="share of a day's predictions with a label for the day to count")
+    calibration_tolerance: float = Field(0.25, gt=0, description="predicted over observed positives may be wrong by so much")
+    calibration_level: Level = Field("note", description="what it is when it is wrong by more")
+    segments: tuple[Identifier, ...] = Field((), description="categories by whose levels accuracy is watched as well")
+    segment_level: Level = Field("note", description="what it is when a segment alone has got worse")
+    cooldown_days: int = Field(
+        49, ge=0, description="days of new data from the last training to one that a breach starts; the newest are its holdout"
     )
+    retrainings_per_month: int = Field(1, ge=0, le=30, description="that monitoring may start for any 30 days judged")
+    max_age_days: int | None = Field(
+        63, ge=7, description="a model whose last training ended so many days ago is retrained without a breach; null: never"
+    )
+    quiet_days: int = Field(7, ge=1, description="days judged for which people are not told the same cause again")
+    silence_hours: int = Field(
+        36, ge=1, le=168, description="hours without a monitoring run after which the dead man's alarm rings"
+    )
+
+    @model_validator(mode="after")
+    def _the_margin_is_not_beyond_the_breach(self) -> Monitoring:
+        if self.accuracy_margin > self.accuracy_drop:
+            raise ValueError(f"accuracy_margin of at most accuracy_drop ({self.accuracy_drop}), found {self.accuracy_margin}")
+        return self
+
+    @model_validator(mode="after")
+    def _silence_is_told_from_a_rare_schedule(self) -> Monitoring:
+        daily = self.schedule in ("after_scoring", None) or self.schedule.split()[2:] == ["*"] * 3
+        if self.silence_hours is not None and not daily:  # CloudWatch looks back a week at most
+            raise ValueError(f"silence_hours of null where schedule is not daily ({self.schedule}), found {self.silence_hours}")
+        return self
 
 
 class PinnedFeatures(Spec):
@@ -255,6 +284,11 @@ def load_model_spec(path: Path) -> ModelSpec:
     if pinned.version not in versions:
         known = _listed(definition.table for definition in versions.values())
         raise SpecError(str(path), "features.version", f"one of those that include/features defines ({known})", pinned.version)
+    categories = versions[pinned.version].names("category")
+    for name in file.monitoring.segments:
+        if name not in categories:
+            table = versions[pinned.version].table
+            raise SpecError(str(path), "monitoring.segments", f"categories of {table} ({_listed(categories)})", name)
     parts = {name: getattr(file, name) for name in _Model.model_fields}
     return ModelSpec(**parts, feature_version=pinned.version, feature_versions=versions)
 

@@ -7,6 +7,7 @@ The rule ``flywheel``:
   columns that went missing or constant or changed their unit, and categories most of whose rows have levels never seen before
   (numbers beyond the training data's range are no damage: a summer is, to a model trained in winter);
 * a context feature (weather, say) that drifts is a note: the watch-list is there to be looked at;
+* nulls are judged by themselves, too: a column may go missing whose values follow the weeks so that nothing else can be told;
 * any other drift is a retraining where the feature is a driver (it has a share of at least ``driver_share`` in the model's gain,
   or nobody knows its share), and a note where it is not;
 * drift of the predictions is an alert: they move with the features that the model uses, or because the model is served wrongly.
@@ -24,7 +25,7 @@ from typing import Any
 
 from flywheel.core.causes import BROKEN, CONSTANT, MISSING, SEASON, SHIFT, UNIT, UNSEEN, find_cause, scale_factor
 from flywheel.core.counting import Moments, add_counts
-from flywheel.core.drift import FeatureDrift, since
+from flywheel.core.drift import FeatureDrift, nulls_risen, since
 from flywheel.core.profiles import SCORE, profile_of, read_profile
 
 NONE, NOTE, ALERT, RETRAIN, UNKNOWN = "none", "note", "alert", "retrain", "unknown"
@@ -32,6 +33,9 @@ LEVELS = (NOTE, ALERT, RETRAIN)
 FLYWHEEL, TEXTBOOK = "flywheel", "textbook"
 TEXTBOOK_PSI = 0.2
 MOSTLY = 0.5
+#: With so many independent rows chance alone gives ten bins no PSI of 0.2. Where more of them hang together so much that nothing
+#: can be told, they will do so tomorrow: that is no gap in the data, and accuracy has to find what drift cannot.
+LEAST_ROWS = 200
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Rules:
     :param context: features on the watch-list
     :param driver_share: the least share of the model's gain that makes a feature a driver
     :param unknown_share: how much of the drivers' gain may belong to features with too few rows before nothing can be said
+    :param threshold: the least index that matters, and ``alpha`` the chance of any false rise of nulls
     :raises ValueError: another rule
     """
 
@@ -49,6 +54,8 @@ class Rules:
     context: frozenset[str] = frozenset()
     driver_share: float = 0.02
     unknown_share: float = 0.5
+    threshold: float = TEXTBOOK_PSI
+    alpha: float = 0.01
 
     def __post_init__(self) -> None:
         if self.rule not in (FLYWHEEL, TEXTBOOK):
@@ -115,8 +122,10 @@ def decide(
     profile, rules = read_profile(profile), rules or Rules()
     found: list[tuple[Finding, bool]] = []
     for verdict in verdicts:
-        if verdict.psi > TEXTBOOK_PSI if rules.rule == TEXTBOOK else verdict.state == "drift":
-            found.append(_find(profile, verdict, daily, moments or {}, rules))
+        drifted = verdict.psi > TEXTBOOK_PSI if rules.rule == TEXTBOOK else verdict.state == "drift"
+        missing = rules.rule == FLYWHEEL and not drifted and _is_missing(profile, verdict, daily, rules, len(verdicts))
+        if drifted or missing:
+            found.append(_find(profile, verdict, daily, moments or {}, rules, missing))
     findings = sorted((finding for finding, _ in found), key=lambda f: (-LEVELS.index(f.level), -(f.importance or 0), -f.psi))
     held_by = tuple(finding.feature for finding, broken in found if broken) if rules.rule == FLYWHEEL else ()
     level = findings[0].level if findings else NONE
@@ -134,27 +143,34 @@ def _find(
     daily: Mapping[date, Mapping[str, Sequence[int]]],
     moments: Mapping[date, Mapping[str, Moments]],
     rules: Rules,
+    missing: bool,
 ) -> tuple[Finding, bool]:
-    """The finding, and whether its column is broken."""
+    """The finding, and whether its column is broken.
+
+    :param missing: it is there for its nulls alone
+    """
     name = verdict.feature
     feature = profile_of(profile, name)
     counts_by_day = {day: counts[name] for day, counts in daily.items() if name in counts}
     start = since(feature, counts_by_day)
     away = [day for day in counts_by_day if start is None or day >= start]
-    cause, factor, unseen = SEASON if verdict.in_season else SHIFT, None, 0.0
+    cause, factor, unseen, evidence = SEASON if verdict.in_season else SHIFT, None, 0.0, _evidence(verdict)
     if any(sum(counts_by_day[day]) for day in away):
         current = add_counts({name: counts_by_day[day]} for day in away)[name]
         known = [moments[day][name] for day in away if name in moments.get(day, {})]
         sums = known[0] if known else None
         for more in known[1:]:
             sums = sums.plus(more) if sums else more
-        cause = find_cause(feature, current, verdict, sums)
+        cause = MISSING if missing else find_cause(feature, current, verdict, sums)
         factor = scale_factor(feature, sums) if cause == UNIT and sums else None
         unseen = current[-2] / sum(current) if feature["kind"] == "category" else 0.0
+        if cause == MISSING:
+            before = feature["counts"][-1] / max(sum(feature["counts"]), 1)
+            evidence = f"{current[-1] / sum(current):.1%} of the rows, {before:.1%} there"
     broken = cause in BROKEN or (cause == UNSEEN and unseen > MOSTLY)
     importance = feature["importance"] if name in profile["features"] else None
     level = _level(name, cause, broken, importance, name not in profile["features"], rules)
-    sentence = _sentence(verdict, cause, importance, start, factor, name in rules.context)
+    sentence = _sentence(verdict, cause, importance, start, factor, evidence, name in rules.context)
     return Finding(name, verdict.psi, verdict.threshold, verdict.state, cause, importance, level, start, sentence), broken
 
 
@@ -171,18 +187,42 @@ def _level(name: str, cause: str, broken: bool, importance: float | None, is_sco
 
 
 def _too_much_unknown(profile: Mapping[str, Any], verdicts: Sequence[FeatureDrift], unknown: Sequence[str], rules: Rules) -> bool:
-    """Whether the features that could not be judged have too great a part in the model; each counts alike without shares."""
+    """Whether the features that had too few rows have too great a part in the model; each counts alike without shares."""
     features = [v.feature for v in verdicts if v.feature in profile["features"] and v.feature not in rules.context]
     shares = {name: profile["features"][name]["importance"] for name in features}
     if any(share is None for share in shares.values()) or not sum(shares.values()):
         shares = dict.fromkeys(features, 1.0)
+    few = {verdict.feature for verdict in verdicts if verdict.rows < LEAST_ROWS} & set(unknown)
     if not features:
-        return bool(unknown)
-    return sum(shares.get(name, 0.0) for name in unknown) > rules.unknown_share * sum(shares.values())
+        return bool(few)
+    return sum(shares.get(name, 0.0) for name in few) > rules.unknown_share * sum(shares.values())
+
+
+def _is_missing(
+    profile: Mapping[str, Any],
+    verdict: FeatureDrift,
+    daily: Mapping[date, Mapping[str, Sequence[int]]],
+    rules: Rules,
+    judged: int,
+) -> bool:
+    counts = {day: found[verdict.feature] for day, found in daily.items() if verdict.feature in found}
+    feature = profile_of(profile, verdict.feature)
+    return nulls_risen(feature, counts, threshold=rules.threshold, alpha=rules.alpha / judged)
+
+
+def _evidence(verdict: FeatureDrift) -> str:
+    where = ", where chance alone may give" if verdict.state == "insufficient" else " over"
+    return f"PSI {verdict.psi:.2f}{where} {verdict.threshold:.2f}"
 
 
 def _sentence(
-    verdict: FeatureDrift, cause: str, importance: float | None, start: date | None, factor: float | None, context: bool
+    verdict: FeatureDrift,
+    cause: str,
+    importance: float | None,
+    start: date | None,
+    factor: float | None,
+    evidence: str,
+    context: bool,
 ) -> str:
     what = {
         SEASON: "has moved as it did in the same weeks of last year",
@@ -194,17 +234,16 @@ def _sentence(
     }[cause]
     name = "the distribution of the scores" if verdict.feature == SCORE else verdict.feature
     part = "" if importance is None else f", {importance:.1%} of the model's gain"
-    text = f"{name} {what}{f' since {start}' if start else ''}: PSI {verdict.psi:.2f} over {verdict.threshold:.2f}{part}"
-    if verdict.state == "insufficient":
-        text = text.replace(" over ", ", where chance alone may give ")
+    text = f"{name} {what}{f' since {start}' if start else ''}: {evidence}{part}"
     return text + (" (context)" if context else "")
 
 
 def _reason(level: str, findings: Sequence[Finding], unknown: Sequence[str], held_by: Sequence[str], judged: int) -> str:
     if level == UNKNOWN:
-        return f"cannot tell: too few independent rows to judge {', '.join(unknown)}"
+        return f"cannot tell: too few rows to judge {', '.join(unknown)}"
     if not findings:
-        return f"none of {judged} features has moved" + (f"; too few rows to judge {', '.join(unknown)}" if unknown else "")
+        doubt = f"; too few independent rows to judge {', '.join(unknown)}" if unknown else ""
+        return f"none of {judged} features has moved{doubt}"
     first = [finding for finding in findings if finding.level == findings[0].level]
     text = "; ".join(finding.sentence for finding in first)
     if held_by and findings[0].level == RETRAIN:

@@ -124,3 +124,23 @@ def test_a_failed_installation_leaves_no_stamp(environment: Environment, uv: str
     with pytest.raises(BootstrapError, match=r"\.venv-test could not be installed from some\.lock"):
         bootstrap.install(environment, uv, {**bootstrap.clean_environment(), "UV_OFFLINE": "1"})
     assert not bootstrap.is_current(environment)
+
+
+def test_the_peers_are_installed_only_when_they_are_asked_for(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bootstrap.PROJECT / "peer.lock").write_text("# nothing\n")
+    peer = Environment(".venv-peer", THIS, "peer.lock", "a comparison")
+    monkeypatch.setattr(bootstrap, "PEERS", (peer,))
+    installed: list[str] = []
+    monkeypatch.setattr(bootstrap, "find_uv", lambda env: "uv")
+    monkeypatch.setattr(bootstrap, "install", lambda made, uv, env: installed.append(made.folder))
+    assert bootstrap.main() == 0 and installed == [environment.folder]
+    assert bootstrap.main(["--peers"]) == 0 and installed == [environment.folder, ".venv-peer"]
+    assert bootstrap.main(["--pears"]) == 2 and "found: --pears" in capsys.readouterr().err
+
+
+def test_the_peers_locks_are_there_and_name_hashes_and_no_index() -> None:
+    for peer in bootstrap.PEERS:
+        lock = (bootstrap.PROJECT / peer.lock).read_text(encoding="utf-8")
+        assert "--hash=sha256:" in lock and "://" not in lock

@@ -23,7 +23,12 @@ REFUSED = [
     (
         "cloudwatch",
         "put_metric_alarm",
-        {"AlarmName": "a", "ComparisonOperator": "GreaterThanThreshold", "EvaluationPeriods": 1},
+        {
+            "AlarmName": "a",
+            "ComparisonOperator": "GreaterThanThreshold",
+            "EvaluationPeriods": 1,
+            "Metrics": [{"Id": "m", "Expression": "a + b"}],
+        },
         "cloudwatch:PutMetricAlarm",
     ),
 ]

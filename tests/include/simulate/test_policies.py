@@ -54,14 +54,14 @@ def test_a_policy_that_retrains_follows_the_truth_and_one_that_does_not_is_left_
 
 
 def test_a_loss_of_accuracy_is_found_within_days_and_retrains(workshop: Workshop) -> None:
-    watch = policies.Watch(policies.Rules(), margin=0.05)
+    watch = policies.Watch(policies.Rules(), policies.EVIDENCE)
     played = policies.play("watch", watch, workshop, cooldown_days=28, end=END)
     asked = next(iter(played.retrainings))
     assert asked == date(2013, 4, 28), "found at once, but the cool-down wants four weeks of new data"
     assert "evidence" in played.retrainings[asked] and "Gini" in played.retrainings[asked]
     champion = policies.Champion(workshop, workshop.train(policies.FIRST_TRAINED))
-    first, week_later = (policies.Evening(champion, CHANGE, policies.FIRST_TRAINED, day) for day in (CHANGE, date(2013, 4, 8)))
-    assert not watch(first)[0] and "evidence" in watch(week_later)[0]
+    first, later = (policies.Evening(champion, CHANGE, policies.FIRST_TRAINED, day) for day in (CHANGE, date(2013, 4, 12)))
+    assert not watch(first)[0] and "evidence" in watch(later)[0]
 
 
 def test_the_fixed_loss_of_the_spec_waits_for_labels_and_then_retrains(workshop: Workshop) -> None:
@@ -75,7 +75,7 @@ def test_the_fixed_loss_of_the_spec_waits_for_labels_and_then_retrains(workshop:
 
 
 def test_the_cool_down_and_the_age_of_a_model_bound_how_often_it_is_retrained(workshop: Workshop) -> None:
-    by_age = policies.Watch(policies.Rules(), margin=2.0, max_age_days=20)  # no loss of Gini is that great
+    by_age = policies.Watch(policies.Rules(), policies.NEITHER, max_age_days=20)
     played = policies.play("age", by_age, workshop, cooldown_days=14, end=END)
     trained_until = [policies.FIRST_TRAINED, *(day - timedelta(days=1) for day in played.retrainings)]
     assert [(later - earlier).days for earlier, later in pairwise(trained_until)] == [19] * 4, "one that lost counts, too"

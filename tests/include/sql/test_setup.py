@@ -20,7 +20,9 @@ def test_the_tables_of_every_model_are_there_and_stay_when_it_is_run_again(wareh
     assert names(warehouse, "features") == names(warehouse, "labels") == ["flight_delay_v1"]
     assert names(warehouse, "predictions") == ["flight_delay"]
     assert names(warehouse, "latches") == ["features_flight_delay_v1", "labels_flight_delay_v1", "predictions_flight_delay"]
-    assert names(warehouse, "monitoring") == ["accuracy", "drift_decisions", "feature_drift", "load_checks"]
+    assert names(warehouse, "monitoring") == [
+        "accuracy", "accuracy_decisions", "alarms", "daily_accuracy", "drift_decisions", "feature_drift", "load_checks",
+    ]  # fmt: skip
     assert warehouse.rows("SELECT COUNT(*) FROM labels.flight_delay_v1") == [[1]]
 
 

@@ -15,6 +15,7 @@ from evaluate import evaluate
 from small_model import channel, snapshot, train_model
 
 from flywheel.core.metrics import auc
+from flywheel.core.outcomes import WHOLE, read_baseline, total
 from flywheel.core.promotion import decide
 
 HOLDOUT = snapshot("2013-02-10", 12, seed=1)
@@ -51,6 +52,21 @@ def test_a_first_champion_is_judged_alone(processing, trained):
     assert report["challenger"]["auc"] > 0.8 and 0.8 < report["challenger"]["calibration"] < 1.2
     assert (processing / "output/profile.json").read_bytes() == (trained / "model/profile.json").read_bytes()
     assert decide(report, metric="auc", min_improvement=0.0, floor=0.6).promote
+
+
+def test_the_baseline_is_what_came_of_the_holdouts_predictions_by_day_and_segment(processing):
+    carriers = HOLDOUT.columns.difference(["entity_id", "event_time", "ds", "label"])[0]
+    report = evaluate(processing, [carriers])
+    baseline = read_baseline(json.loads((processing / "output/baseline.json").read_text()))
+    days = baseline[WHOLE]
+    assert [str(one.day) for one in days] == sorted(set(HOLDOUT["ds"].astype(str)))
+    assert total(days).positives == report["positives"] and total(days).scored == report["rows"]
+    assert total(days).calibration == pytest.approx(report["challenger"]["calibration"], abs=1e-6)
+    assert total(days).auc == pytest.approx(report["challenger"]["auc"], abs=0.05)
+    levels = [part for name, part in baseline.items() if name.startswith(f"{carriers}=")]
+    assert sum(one.scored for part in levels for one in part) == report["rows"]
+    with pytest.raises(ValueError, match=r"segments: expected columns of the holdout \(.*\), found planet"):
+        evaluate(processing, ["planet"])
 
 
 def test_the_better_one_wins_and_the_interval_says_so(processing, poor):

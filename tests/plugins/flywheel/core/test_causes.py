@@ -46,6 +46,9 @@ def with_share(values, share, damage):
         ("unit", DELAY, DELAY * 60),
         ("unit", DELAY, DELAY / 60),
         ("unit", DELAY, DELAY * 1.609),
+        ("unit", DELAY, np.concatenate([DELAY, DELAY + 12]) * 60),  # seconds, of a season with more delays
+        ("unit", DELAY, np.concatenate([DELAY, DELAY + 12]) / 60),
+        ("shift", DELAY, np.concatenate([DELAY, DELAY + 12]) * 1.609),
         ("unseen", CARRIER, with_share(CARRIER, 0.2, "WN")),
         ("unseen", DELAY, with_share(DELAY, 0.2, 500.0)),
         ("shift", TEMPERATURE, TEMPERATURE + 7),

@@ -2,11 +2,21 @@
 
 import random
 import sqlite3
+from datetime import date
 
 import numpy as np
 import pytest
 
-from flywheel.core.counting import Moments, add_counts, counts_from_sql, moments_from_sql, sql_counts
+from flywheel.core.counting import (
+    DayCounts,
+    Moments,
+    add_counts,
+    counts_from_sql,
+    days_from_json,
+    days_to_json,
+    moments_from_sql,
+    sql_counts,
+)
 from flywheel.core.profiles import bin_counts, reference_profile
 
 
@@ -72,3 +82,24 @@ def test_days_add_up():
     assert first.plus(second) == Moments(3, 5.0, 3.0, 7.0) and first.plus(second).mean == 6.0
     with pytest.raises(ValueError, match=r"expected one origin, found 5\.0 and 4\.0"):
         first.plus(Moments(1, 4.0, 0.0, 0.0))
+
+
+def test_what_any_engine_gives_for_a_day_can_be_stored_and_added():
+    first = DayCounts(5, {"x": [1, 4], "c": [5, 0]}, {"x": Moments(4, 0.1, 0.2, 1 / 3)})
+    second = DayCounts(2, {"x": [2, 0], "c": [1, 1], "score": [2]}, {"x": Moments(2, 0.1, 1.0, 2.0)})
+    days = {date(2013, 7, 2): second, date(2013, 7, 1): first}
+    text = days_to_json(days)
+    assert text.startswith('{"2013-07-01": {"rows": 5, "counts": {"x": [1, 4], "c": [5, 0]}, "moments": {"x": {"rows": 4, ')
+    assert days_from_json(text) == days and list(days_from_json(text)) == sorted(days)
+    assert first.plus(second) == DayCounts(7, {"x": [3, 4], "c": [6, 1], "score": [2]}, {"x": Moments(6, 0.1, 1.2, 1 / 3 + 2.0)})
+    assert first == DayCounts(5, {"x": [1, 4], "c": [5, 0]}, {"x": Moments(4, 0.1, 0.2, 1 / 3)}), "adding changes neither"
+
+
+def test_a_row_of_sql_becomes_a_day_with_moments_where_it_has_them():
+    profile = reference_profile({"x": [1.0, 2.0, 3.0], "c": ["a", "a", "b"]}, categorical=["c"])
+    row = {"rows_counted": 3, "x__null": 1, "x__below": 0, "x__over_0": 2, "x__over_1": 1, "x__over_2": 0}
+    row |= {"c__null": 0, "c__is_0": 2, "c__is_1": 1}
+    counts = {"x": [0, 0, 1, 1, 0, 1], "c": [2, 1, 0, 0, 0]}
+    assert DayCounts.from_sql(profile, row) == DayCounts(3, counts)
+    row |= {"x__finite": 2, "x__sum": 1.0, "x__squares": 1.0}
+    assert DayCounts.from_sql(profile, row) == DayCounts(3, counts, {"x": Moments(2, 2.0, 1.0, 1.0)})

@@ -7,7 +7,7 @@ from decimal import Decimal, getcontext
 import numpy as np
 import pytest
 
-from flywheel.core.drift import compare, critical_value, independent_rows, psi, psi_terms, since
+from flywheel.core.drift import compare, critical_value, independent_rows, nulls_risen, psi, psi_terms, since
 from flywheel.core.profiles import bin_counts, numeric_profile, reference_profile
 
 DAYS = [date(2013, 1, 1) + timedelta(days=i) for i in range(91)]
@@ -235,3 +235,19 @@ def test_since_when_a_feature_has_been_away():
     assert since(feature, daily(*[0.7] * 10)) == DAYS[0]
     assert sum(since(feature, daily(*[0.0] * 28)) is not None for _ in range(50)) <= 2
     assert since(feature, {}) is None and since(feature, {DAYS[0]: [0] * 13}) is None
+
+
+def test_nulls_rise_when_the_days_agree_and_not_when_one_day_was_without():
+    feature = {"counts": [0, 5000, 5000, 0, 0]}
+    start = date(2013, 4, 1)
+
+    def days(*nulls):
+        return {start + timedelta(days=i): [0, 450, 550 - lost, 0, lost] for i, lost in enumerate(nulls)}
+
+    assert nulls_risen(feature, days(*[100] * 28), alpha=0.001)
+    assert nulls_risen(feature, days(*[0] * 14, *[100] * 14), alpha=0.001)
+    assert not nulls_risen(feature, days(*[0] * 27, 550), alpha=0.001), "one day may have many reasons"
+    assert not nulls_risen(feature, days(*[20] * 28), alpha=0.001), "two per cent is less than matters"
+    assert not nulls_risen(feature, days(100, 100, 100), alpha=0.001), "three days tell nothing of how days vary"
+    often = {"counts": [0, 4500, 4500, 0, 1000]}
+    assert not nulls_risen(often, days(*[100] * 28)) and not nulls_risen(often, days(*[0] * 28))

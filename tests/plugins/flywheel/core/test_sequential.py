@@ -7,9 +7,24 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from flywheel.core.sequential import Day, baseline_of, e_values, first_alarm, join_days
+from flywheel.core.sequential import (
+    ALARM,
+    Baseline,
+    Day,
+    allowed_mean,
+    baseline_of,
+    dependent_sd,
+    e_detector,
+    e_values,
+    join_days,
+)
 
 NEW_YEAR = date(2013, 1, 1)
+
+
+def first_alarm(values, level=20.0):
+    """Index of the first e-value at or over the level, None without one."""
+    return next((index for index, value in enumerate(values) if value >= level), None)
 
 
 def alarms(rng, runs, *, rows, factor, days=365, margin=0.05):
@@ -66,9 +81,45 @@ def test_the_evidence_never_overflows_and_never_vanishes():
     assert all(0 < later < earlier < 0.1 for earlier, later in pairwise(good))
 
 
-def test_an_alarm_stands():
-    assert first_alarm([1.0, 25.0, 3.0]) == 1 and first_alarm([1.0, 19.9]) is None and first_alarm([]) is None
-    assert first_alarm([1.0, 25.0, 120.0], level=100) == 2
+def test_the_detector_is_what_all_who_began_on_one_of_the_days_have_together():
+    values = np.random.default_rng(44).normal(0.69, 0.05, 40).tolist()
+    begun = [e_values(values[first:], 0.7, 0.05)[-1] for first in range(40)]
+    assert e_detector(values, 0.7, 0.05) == pytest.approx(math.fsum(begun), rel=1e-9)
+    assert e_detector([], 0.7, 0.05) == 0.0
+
+
+def test_at_the_very_edge_the_detector_takes_a_thousand_looks_at_least_to_a_false_alarm():
+    rng, runs, days = np.random.default_rng(45), 40, 300
+    early = 0
+    for _ in range(runs):
+        values = rng.normal(0.7, 0.05, days).tolist()
+        early += any(e_detector(values[:day], 0.7, 0.05) >= ALARM for day in range(10, days + 1, 10))
+    assert early <= 0.3 * runs, "of runs whose mean length is a thousand or more, a quarter at most ends in 300 days"
+
+
+def test_good_days_before_do_not_delay_the_detector():
+    rng = np.random.default_rng(46)
+    good, bad = rng.normal(0.72, 0.03, 90).tolist(), rng.normal(0.65, 0.03, 14).tolist()
+    assert e_detector([*good, *bad], 0.71, 0.03) >= ALARM
+    assert e_values([*good, *bad], 0.71, 0.03)[-1] < 20
+
+
+def test_the_spread_is_that_of_weeks_where_weeks_have_levels_of_their_own():
+    rng = np.random.default_rng(47)
+    alike = [day(i, value) for i, value in enumerate(rng.normal(0.7, 0.03, 84))]
+    levels = np.repeat(rng.normal(0, 0.03, 12), 7)
+    apart = [day(i, value) for i, value in enumerate(rng.normal(0.7, 0.03, 84) + levels)]
+    assert dependent_sd(0.03, [alike]) == pytest.approx(0.03, rel=0.35)
+    assert dependent_sd(0.03, [apart]) > 2 * 0.03
+    once = [day(i, value - (0.1 if i >= 42 else 0)) for i, value in enumerate(rng.normal(0.7, 0.03, 84))]
+    assert dependent_sd(0.03, [once]) < dependent_sd(0.03, [apart]), "a loss is one change of level"
+    assert dependent_sd(0.03, [alike[:10], []]) == 0.03
+
+
+def test_the_baseline_gives_way_by_its_own_error():
+    base = Baseline(0.7, 0.03, 25)
+    assert allowed_mean(base, 0.01, 0.05) == pytest.approx(0.7 - 0.01 - 0.01)
+    assert allowed_mean(base, 0.01, 0.05, higher_is_better=False) == pytest.approx(0.72)
 
 
 def day(number, value=0.7, positives=10, negatives=30):

@@ -73,6 +73,10 @@ TUNING = {"metric": "validation:auc", "max_jobs": 4, "ranges": {"eta": ETA}}
         ("training.tuning", TUNING | {"ranges": {"eta": ETA | {"min": 2}}}, "ranges.eta: min below max (0.3), found 2.0"),
         ("training.tuning", TUNING | {"ranges": {"eta": ETA | {"scalling": "auto"}}}, "(did you mean 'scaling'?)"),
         ("training.tuning", TUNING | {"strategy": "grid"}, "ranges of type categorical only, for strategy grid"),
+        ("monitoring.segments", ["temp"], "segments: expected categories of flight_delay_v1 (carrier, origin, dest)"),
+        ("monitoring.accuracy_margin", 0.2, "accuracy_margin of at most accuracy_drop (0.15), found 0.2"),
+        ("monitoring.schedule", "0 6 * * 1", "silence_hours of null where schedule is not daily (0 6 * * 1), found 36"),
+        ("monitoring.segment_level", "page", "segment_level: expected 'note', 'alert' or 'retrain', found 'page'"),
         ("owner", ..., "owner: expected a value (the key is required), found 'nothing'"),
         ("name", "other", "name: expected the file's name, 'flight_delay', found 'other'"),
     ],
@@ -113,6 +117,7 @@ def test_a_spec_pins_one_version_and_knows_all_of_the_group(include: Path) -> No
     second = changed(include / DEFINITION, "version", 2, to="flight_delay_v2.yaml")
     changed(second, "columns", {"distance": {"type": "double"}})
     changed(second, "label.lag_days", 3)
+    changed(include / SPEC, "monitoring.segments", [])
     old = load_model_spec(include / SPEC)
     new = load_model_spec(changed(include / SPEC, "features.version", 2))
     assert (old.features.table, old.label.lag_days, next(iter(old.features.columns))) == ("flight_delay_v1", 1, "sched_minute")

@@ -133,14 +133,31 @@ def test_where_nobody_knows_the_shares_any_feature_but_context_is_a_driver():
 def test_too_few_rows_are_said_to_be_too_few():
     decision = watch(per_day=2, days=14)
     assert decision.level == "unknown" and set(decision.unknown) >= {"driver", "second"} and "weather" not in decision.unknown
-    assert decision.reason.startswith("cannot tell: too few independent rows to judge ")
+    assert decision.reason.startswith("cannot tell: too few rows to judge ")
 
 
 def test_little_that_is_unknown_does_not_hide_what_is_known():
     features = {**PROFILE["features"], "second": {**PROFILE["features"]["second"], "design_effect": 3000.0, "blocks": 12}}
     decision = watch(profile={**PROFILE, "features": features})
     assert (decision.level, decision.unknown) == ("none", ("second",))
-    assert decision.reason == "none of 6 features has moved; too few rows to judge second"
+    assert decision.reason == "none of 6 features has moved; too few independent rows to judge second"
+
+
+def test_what_hangs_together_too_much_to_be_told_is_no_gap_in_the_data():
+    """Rows are there, day after day; it would be the same tomorrow."""
+    features = {name: {**feature, "design_effect": 3000.0, "blocks": 12} for name, feature in PROFILE["features"].items()}
+    decision = watch(profile={**PROFILE, "features": features})
+    assert decision.level == "none" and {"driver", "second"} <= set(decision.unknown)
+
+
+def test_nulls_are_seen_in_a_feature_of_which_nothing_else_can_be_told():
+    features = {**PROFILE["features"], "second": {**PROFILE["features"]["second"], "design_effect": 3000.0, "blocks": 12}}
+    profile = {**PROFILE, "features": features}
+    decision = watch(profile=profile, second=lambda values: np.where(np.arange(PER_DAY) % 10 == 0, np.nan, values))
+    assert (decision.level, levels(decision), decision.held_by) == ("alert", [("second", "missing", "alert")], ("second",))
+    assert "second is missing more often" in decision.reason and "10.0% of the rows, 0.0% there" in decision.reason
+    few = watch(profile=profile, second=lambda values: np.where(np.arange(PER_DAY) % 100 == 0, np.nan, values))
+    assert few.level == "none", "one per cent is less than matters"
 
 
 def test_the_textbook_retrains_on_any_psi_over_its_threshold():

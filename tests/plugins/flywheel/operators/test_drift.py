@@ -13,7 +13,8 @@ from typing import Any
 import jinja2
 import pytest
 
-from flywheel.core.profiles import numeric_profile, reference_profile
+from flywheel.core.counting import DayCounts, days_to_json
+from flywheel.core.profiles import bin_counts, numeric_profile, reference_profile
 from flywheel.core.specs import ModelSpec, load_model_spec
 from flywheel.operators.drift import MeasureDriftOperator
 from flywheel.operators.redshift import RedshiftQueryOperator, RedshiftStatementsOperator
@@ -74,17 +75,18 @@ class World:
             role = settings().redshift_role_arn
             self.run(f"COPY {table}.{self.name} FROM 's3://{BUCKET}/{key}' IAM_ROLE '{role}' FORMAT AS CSV")
 
-    def measure(self, days: int = 7, start: date = WATCHED_FROM) -> dict[str, Any]:
+    def measure(self, days: int = 7, start: date = WATCHED_FROM, feature_counts: str = "") -> dict[str, Any]:
         """The decision on one period."""
         period = {"start": str(start), "end": str(start + timedelta(days=days - 1))}
         operator = MeasureDriftOperator(
             task_id=f"measure_{time.monotonic_ns()}", model=self.model, table=f"features.{self.name}", context='["temp"]',
             model_version="3", profile=f"s3://{BUCKET}/{self.name}.json", periods=json.dumps([period]),
-            output_uri=f"s3://{BUCKET}/{self.name}", run_key="run-1",
+            output_uri=f"s3://{BUCKET}/{self.name}", run_key="run-1", feature_counts=feature_counts,
         )  # fmt: skip
-        (found,) = self.runner.run(operator)
+        measured = self.runner.run(operator)
+        (found,) = measured["decisions"]
         assert found == found | period
-        return found | {"features": self.recorded()}
+        return found | {"features": self.recorded(), "metrics": measured["metrics"]}
 
     def recorded(self) -> list[dict[str, Any]]:
         """What the measurement has left, through the statements that the DAG puts it into Redshift with."""
@@ -133,6 +135,38 @@ def test_a_driver_that_has_shifted_wants_a_retraining_and_a_watched_one_a_note(w
     assert feature(found, "size")["importance"] == 0.5
 
 
+def test_the_decision_names_its_causes_has_a_picture_and_goes_to_cloudwatch(world: World) -> None:
+    world.serve(day_rows(WATCHED_FROM, 7, size=lambda row: row["size"] + 15))
+    found = world.measure()
+    assert found["causes"] == "size shift"
+    page = world.aws.client("s3").get_object(Bucket=BUCKET, Key=f"{world.name}/drift.html")["Body"].read().decode()
+    assert page.startswith("<!doctype html>") and "<svg" in page and "size has shifted" in page
+    metrics = {tuple(dimensions.values())[1:]: value for name, value, dimensions in found["metrics"] if name == "PSI"}
+    assert metrics[("size",)] == feature(found, "size")["psi"] > 0.2 and set(metrics) == {
+        ("size",),
+        ("kind",),
+        ("temp",),
+        ("score",),
+    }
+
+
+def test_features_that_another_engine_has_counted_give_the_same_decision(world: World) -> None:
+    """Here that engine is core's own counting; the scores are still Redshift's."""
+    rows = day_rows(WATCHED_FROM, 7, kind=lambda row: "b" if row["entity_id"].endswith("1") else row["kind"])
+    world.serve(rows)
+    profile = json.loads(world.aws.client("s3").get_object(Bucket=BUCKET, Key=f"{world.name}.json")["Body"].read())
+    counted = {}
+    for day in {row["ds"] for row in rows}:
+        of_day = {name: [row[name] for row in rows if row["ds"] == day] for name in ("size", "kind", "temp")}
+        counts = {name: bin_counts(profile["features"][name], values) for name, values in of_day.items()}
+        counted[date.fromisoformat(day)] = DayCounts(ROWS, counts)
+    key = f"{world.name}/feature_counts.json"
+    world.aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=days_to_json(counted).encode())
+    by_redshift = world.measure()
+    world.run(f"DELETE FROM features.{world.name}")
+    assert world.measure(feature_counts=f"s3://{BUCKET}/{key}")["features"] == by_redshift["features"]
+
+
 def test_a_column_that_broke_wants_a_person_and_holds_a_retraining(world: World) -> None:
     world.serve(day_rows(WATCHED_FROM, 7, kind=lambda row: "b", size=lambda row: row["size"] * 2.54))
     found = world.measure()
@@ -162,7 +196,7 @@ def test_what_was_so_in_the_same_week_of_last_year_is_a_season(world: World) -> 
 def test_a_reason_that_is_too_long_for_its_column_is_cut_and_recorded(world: World) -> None:
     template = TEMPLATES.get_template("monitoring/copy_drift_decisions.sql")
     statement = template.render(settings=settings(), model=world.model, run_key=lambda: "run-2")
-    row = f"{world.name},3,2013-04-01,2013-04-07,alert,size,{'x' * 5000},run-2\n"
+    row = f"{world.name},3,2013-04-01,2013-04-07,alert,size unit,size,{'x' * 5000},run-2\n"
     key = f"monitoring/{world.name}/run-2/drift_decisions.csv"
     world.aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=row.encode())
     world.run(statement)
@@ -172,4 +206,4 @@ def test_a_reason_that_is_too_long_for_its_column_is_cut_and_recorded(world: Wor
 
 def test_a_week_without_rows_cannot_be_judged(world: World) -> None:
     found = world.measure()
-    assert found["level"] == "unknown" and "too few independent rows" in found["reason"]
+    assert found["level"] == "unknown" and "too few rows to judge" in found["reason"]

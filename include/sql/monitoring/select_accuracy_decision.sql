@@ -1,10 +1,8 @@
 SELECT
-    scored,
-    labelled,
-    positives,
-    auc,
-    mean_score
-FROM monitoring.accuracy
+    level,
+    causes,
+    reason
+FROM monitoring.accuracy_decisions
 WHERE
     model = :model
     AND model_version = :model_version

@@ -1,0 +1,1 @@
+"""Other people's monitoring tools, which look at the same days as Flywheel's watch."""

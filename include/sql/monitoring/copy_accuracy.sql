@@ -1,0 +1,2 @@
+{% from "monitoring/_copy.sql.jinja" import copy with context -%}
+{{ copy("accuracy") }}

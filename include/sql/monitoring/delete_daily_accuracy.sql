@@ -1,0 +1,5 @@
+DELETE FROM monitoring.daily_accuracy
+WHERE
+    model = '{{ model.name }}'
+    AND model_version = {{ champion("version") }}
+    AND ds BETWEEN '{{ counted().start }}' AND '{{ counted().end }}'
