@@ -63,6 +63,7 @@ def load_features_dag(group: str, versions: Mapping[int, Features]) -> DAG:
                     "--columns", ",".join(f"{name}:{column.type}" for name, column in definition.columns.items()),
                     "--lookback-days", str(definition.lookback_days),
                     "--label-lag-days", str(definition.label.lag_days),
+                    "--label-type", definition.label.type,
                     "--start", "{{ chunk().start }}",
                     "--end", "{{ chunk().end }}",
                     "--run-key", "{{ run_key() }}",

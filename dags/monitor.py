@@ -96,7 +96,10 @@ def monitor_dag(model: ModelSpec) -> DAG:
             task_id="count_outcomes", sql=["monitoring/delete_daily_accuracy.sql", "monitoring/insert_daily_accuracy.sql"]
         )
         measure_accuracy = MeasureAccuracyOperator(
-            task_id="measure_accuracy", baseline="{{ champion('metadata').get('baseline', '') }}", **measured
+            task_id="measure_accuracy",
+            baseline="{{ champion('metadata').get('baseline', '') }}",
+            judged_by="{{ features().label.judged_by }}",
+            **measured,
         )
         record_accuracy = RedshiftStatementsOperator(
             task_id="record_accuracy",

@@ -35,9 +35,16 @@ APART = "features().version != model.features.version"
 CHALLENGER = "{{ ti.xcom_pull('register_challenger')['arn'] }}"
 DECISION = "{{ ti.xcom_pull('decide_promotion', key='decision')['reason'] }}"
 REASON = Param("schedule", type="string", description="Why this training was started")
+#: What is read from the training's log, for each kind of label.
 METRICS = {
-    "validation:auc": r"validation-auc[=:]\s*([0-9.]+)",
-    "validation:logloss": r"validation-logloss[=:]\s*([0-9.]+)",
+    "class": {
+        "validation:auc": r"validation-auc[=:]\s*([0-9.]+)",
+        "validation:logloss": r"validation-logloss[=:]\s*([0-9.]+)",
+    },
+    "number": {
+        "validation:rmse": r"validation-rmse[=:]\s*([0-9.]+)",
+        "validation:mae": r"validation-mae[=:]\s*([0-9.]+)",
+    },
 }
 
 
@@ -81,13 +88,17 @@ def train_dag(model: ModelSpec) -> DAG:
                 "categorical": ",".join(model.features.names("category")),
             },
             output_uri=MODELS,
-            metrics=METRICS,
+            metrics=METRICS[model.label.kind],
         )
 
         evaluate = ProcessOperator(
             task_id="evaluate",
             script="evaluate.py",
-            arguments=["--root", "/opt/ml/processing", "--segments", ",".join(model.monitoring.segments)],
+            arguments=[
+                "--root", "/opt/ml/processing",
+                "--segments", ",".join(model.monitoring.segments),
+                "--label-kind", model.label.kind,
+            ],
             framework=model.training.framework,
             compute=model.promotion.compute,
             execution_timeout=model.promotion.compute.longest + MARGIN,
@@ -98,7 +109,7 @@ def train_dag(model: ModelSpec) -> DAG:
                 "champion": "{{ ti.xcom_pull('resolve_champion')['model_data'] or '' }}",
             },
             output_uri=EVALUATION,
-        )
+        )  # fmt: skip
 
         register_challenger = RegisterChallengerOperator(
             task_id="register_challenger",

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any
 
-from flywheel.core.accuracy import AccuracyRules, Judgement, judge_accuracy
+from flywheel.core.accuracy import Judgement, judge_accuracy
 from flywheel.core.counting import Moments, add_counts
 from flywheel.core.drift import FeatureDrift, compare
 from flywheel.core.metrics import auc, gini
@@ -224,22 +224,13 @@ def accuracy_of(evening: Evening) -> Judgement:
     champion, rules = evening.champion, SPEC.monitoring
     last = evening.today - timedelta(days=1)
     window = Window(max(evening.serving_since, last - timedelta(days=rules.window_days - 1)), last)
-    judged = AccuracyRules(
-        max_drop=rules.accuracy_drop,
-        margin=rules.accuracy_margin,
-        min_labels=rules.min_labels,
-        min_coverage=rules.min_coverage,
-        calibration_tolerance=rules.calibration_tolerance,
-        calibration_level=rules.calibration_level,
-        segment_level=rules.segment_level,
-    )
     served = champion.outcomes(evening.serving_since, last)
-    return judge_accuracy({WHOLE: champion.outcomes(*champion.trained.holdout)}, {WHOLE: served}, window, judged)
+    return judge_accuracy({WHOLE: champion.outcomes(*champion.trained.holdout)}, {WHOLE: served}, window, rules.accuracy_rules())
 
 
 def rules_of(spec: ModelSpec) -> Rules:
     """The rules that a spec gives its watch."""
-    return Rules(spec.monitoring.psi_rule, frozenset(spec.features.context()), spec.monitoring.driver_share)
+    return spec.monitoring.drift_rules(spec.features.context())
 
 
 def play(

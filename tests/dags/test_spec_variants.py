@@ -40,6 +40,27 @@ def test_a_search_takes_the_place_of_the_training(spec: ModelSpec) -> None:
     assert {t.task_id: t.upstream_task_ids for t in tuned.tasks} == {t.task_id: t.upstream_task_ids for t in plain.tasks}
 
 
+@pytest.mark.parametrize(
+    ("label", "judged_by", "kind", "metric"),
+    [
+        ({}, "gini", "class", "validation:auc"),
+        ({"kind": "number"}, "wape", "number", "validation:rmse"),
+        ({"kind": "number", "season_days": 7}, "naive_ratio", "number", "validation:mae"),
+    ],
+)
+def test_each_kind_of_label_is_trained_and_judged_in_its_way(
+    spec: ModelSpec, label: dict[str, Any], judged_by: str, kind: str, metric: str
+) -> None:
+    features = spec.features.model_copy(update={"label": spec.label.model_copy(update=label)})
+    model = spec.model_copy(update={"feature_versions": {1: features}})
+    assert render(made_by("monitor", model), "measure_accuracy").judged_by == judged_by
+    train = train_dag(model)
+    assert render(train, "evaluate").arguments[-2:] == ["--label-kind", kind]
+    assert metric in train.get_task("train_challenger").metrics
+    built = render(made_by("load_features", features.group, model.feature_versions), "v1.build_features").arguments
+    assert built[built.index("--label-type") + 1] == ("int" if kind == "class" else "double")
+
+
 def test_spark_may_count_the_features(spec: ModelSpec) -> None:
     plain, counted = (
         made_by("monitor", spec.model_copy(update={"monitoring": spec.monitoring.model_copy(update={"counting": engine})}))

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from rendering import render, statements
+from rendering import made_by, render, statements
 from sqlfluff.core import FluffConfig, Linter
 
-from flywheel.core.features import load_feature_groups
-from flywheel.core.specs import load_model_specs
+from flywheel.core.features import Label, load_feature_groups
+from flywheel.core.specs import ModelSpec, load_model_specs
 from flywheel.operators.redshift import RedshiftOperator
 
 if TYPE_CHECKING:
@@ -62,6 +62,38 @@ def test_setup_is_redshift(path: Path) -> None:
         sql = templates.get_template(str(path.relative_to(SQL))).render(known)
         assert ";" not in sql
         assert not problems(sql), f"{problems(sql)}\n{sql}"
+
+
+@pytest.mark.parametrize("season", [7, None])
+def test_every_statement_for_labels_that_are_numbers_is_redshift(season: int | None) -> None:
+    model = forecasting(season)
+    dags = [
+        made_by("load_features", model.features.group, model.feature_versions),
+        made_by("train", model),
+        made_by("monitor", model),
+    ]
+    tasks = {task.task_id: statements(render(dag, task.task_id)) for dag in dags for task in dag.tasks
+             if isinstance(task, RedshiftOperator)}  # fmt: skip
+    for task, sent in tasks.items():
+        assert not [problem for sql in sent for problem in problems(sql)], f"{task}: {[(sql, problems(sql)) for sql in sent]}"
+    assert any("label DOUBLE PRECISION NOT NULL" in sql for sql in tasks["v1.load_redshift"])
+    train, holdout = tasks["pin_snapshot"][:2]
+    assert "naive_label" not in train and ("AND n.ds = f.ds - 7" in holdout) == (season == 7)
+    outcomes = tasks["count_outcomes"][-1]
+    assert "RANK()" not in outcomes and ("AND n.ds = p.ds - 7" in outcomes) == (season == 7)
+    table = Environment(loader=FileSystemLoader(SQL)).get_template("setup/features/create_labels.sql")  # noqa: S701
+    assert "label DOUBLE PRECISION NOT NULL ENCODE ZSTD" in table.render(features=model.features)
+    assert not problems(table.render(features=model.features))
+
+
+def forecasting(season: int | None) -> ModelSpec:
+    """The flights' model, were its label a number."""
+    (model,) = load_model_specs(SQL.parent / "models")
+    label = Label(meaning="minutes late", lag_days=1, kind="number", season_days=season)
+    promotion = model.promotion.model_copy(update={"metric": "wape"})
+    return model.model_copy(
+        update={"feature_versions": {1: model.features.model_copy(update={"label": label})}, "promotion": promotion}
+    )
 
 
 def test_every_file_is_used(dagbag: DagBag) -> None:

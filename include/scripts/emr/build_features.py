@@ -2,7 +2,7 @@
 
     --zones-root s3://bucket  --group flight_delay --version 1 --module flight_delay
     --inputs flights,weather,planes --label-inputs arrivals
-    --columns sched_minute:int,carrier:category,...  --lookback-days 1 --label-lag-days 1
+    --columns sched_minute:int,carrier:category,...  --lookback-days 1 --label-lag-days 1 --label-type int
     --start 2013-01-01 --end 2013-01-31  --run-key K
 
 Reads the committed partitions of ``processed/<dataset>``; commits the days of the window (both inclusive) to
@@ -262,6 +262,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--columns", required=True, type=parse_columns)
     parser.add_argument("--lookback-days", type=int, default=0)
     parser.add_argument("--label-lag-days", type=int, default=0)
+    parser.add_argument("--label-type", choices=["int", "double"], default="int")
     parser.add_argument("--start", required=True, type=date.fromisoformat)
     parser.add_argument("--end", required=True, type=date.fromisoformat)
     parser.add_argument("--run-key", required=True)
@@ -304,7 +305,7 @@ def _product(zones: Zones, options: argparse.Namespace, module: ModuleType, kind
     if kind == "features":
         names, lookback, columns, make = options.inputs, options.lookback_days, options.columns, module.features
     else:
-        names, lookback, columns, make = options.label_inputs, 0, {"label": "int"}, module.labels
+        names, lookback, columns, make = options.label_inputs, 0, {"label": options.label_type}, module.labels
     return Product(
         zones,
         f"{kind}/{options.group}/v{options.version}",

@@ -1,6 +1,7 @@
 """SageMaker processing job: challenger and champion on the same holdout, which neither has seen.
 
-    input/holdout/           Parquet files with entity_id, ds, the features, and label (0 or 1)
+    input/holdout/           Parquet files with entity_id, ds, the features, and label (0 or 1; with --label-kind number a number,
+                             and naive_label, the label of a season before, where the label has a season)
     input/challenger/        a model archive (model.tar.gz, or unpacked)
     input/champion/          the same, or absent: there is no champion yet
     input/holdout_champion/  the rows of holdout with the features that the champion was trained on, where they are others
@@ -28,7 +29,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flywheel.core.metrics import auc, auc_difference, calibration_ratio, logloss
+from flywheel.core.metrics import (
+    Estimate,
+    auc,
+    auc_difference,
+    calibration_ratio,
+    logloss,
+    mape,
+    naive_ratio,
+    ratio_interval,
+    wape,
+)
 from flywheel.core.outcomes import count_segments, write_baseline
 
 RESAMPLES = 1000
@@ -115,33 +126,64 @@ def same_entities(rows: pd.DataFrame, holdout: pd.DataFrame) -> pd.DataFrame:
     return rows.set_index(found).loc[wanted].reset_index(drop=True)
 
 
-def judge(labels: np.ndarray, scores: np.ndarray) -> dict[str, float | None]:
-    """A contestant's metrics; null where the holdout holds one class only."""
-    found = {"auc": auc(labels, scores), "logloss": logloss(labels, scores), "calibration": calibration_ratio(labels, scores)}
-    return {name: _json_number(value) for name, value in found.items()}
+def naive_forecasts(rows: pd.DataFrame) -> np.ndarray:
+    """The label of a season before, NaN where it is not known or the label has no season, shape (rows,).
+
+    :raises ValueError: a label is no number
+    """
+    if bad := int((~np.isfinite(rows["label"].to_numpy(dtype=float))).sum()):
+        raise ValueError(f"holdout, column label: expected numbers, found {bad} rows of {len(rows)} without")
+    return rows["naive_label"].to_numpy(dtype=float) if "naive_label" in rows else np.full(len(rows), np.nan)
+
+
+def judge(labels: np.ndarray, scores: np.ndarray, naive: np.ndarray | None = None) -> dict[str, float | None]:
+    """A contestant's metrics; null where the holdout holds one class only, or nothing that a ratio could be made of.
+
+    :param naive: of labels that are numbers, their naive forecasts, NaN where there is none; None: labels are classes
+    """
+    if naive is None:
+        found = {"auc": auc(labels, scores), "logloss": logloss(labels, scores)}
+    else:
+        percentages = mape(labels, scores)
+        found = {
+            "wape": wape(labels, scores),
+            "naive_ratio": naive_ratio(labels, scores, naive),
+            "mape": percentages.value,
+            "zeros": percentages.zeros,
+        }
+    return {name: _json_number(value) for name, value in {**found, "calibration": calibration_ratio(labels, scores)}.items()}
+
+
+def compare(labels: np.ndarray, first: np.ndarray, second: np.ndarray, days: pd.Series, metric: str) -> Estimate:
+    """AUC or WAPE of the first minus that of the second, on the same rows, with the interval of a paired day-block bootstrap."""
+    if metric == "auc":
+        return auc_difference(labels, first, second, days, resamples=RESAMPLES)
+    return ratio_interval(np.abs(labels - first) - np.abs(labels - second), np.abs(labels), days, resamples=RESAMPLES)
 
 
 def _json_number(value: float) -> float | None:
     return None if value != value else round(value, 6)
 
 
-def evaluate(root: Path, segments: Sequence[str] = ()) -> dict[str, Any]:
+def evaluate(root: Path, segments: Sequence[str] = (), label_kind: str = "class") -> dict[str, Any]:
     """Judge the contestants below ``root`` and write the report. Returns the report.
 
     :param segments: columns by whose levels the challenger's accuracy will be watched
+    :param label_kind: ``class``, judged by AUC, or ``number``, judged by WAPE
     :raises ValueError: a holdout or a model cannot be used, or the holdout lacks one of ``segments``
     :raises FileNotFoundError: a model's archive is incomplete
     """
     rows = read_holdout(root / "input" / "holdout")
     labels, days = rows["label"].to_numpy(), pd.to_datetime(rows["ds"]).dt.strftime("%Y-%m-%d")
+    metric, naive = ("wape", naive_forecasts(rows)) if label_kind == "number" else ("auc", None)
     challenger = Contestant(root / "input" / "challenger")
     scores = challenger.scores(rows)
     report: dict[str, Any] = {
-        "metric": "auc",
+        "metric": metric,
         "rows": len(rows),
-        "positives": int(labels.sum()),
+        **({} if label_kind == "number" else {"positives": int(labels.sum())}),
         "holdout": {"start": days.min(), "end": days.max()},
-        "challenger": judge(labels, scores),
+        "challenger": judge(labels, scores, naive),
         "champion": None,
         "difference": None,
     }
@@ -149,10 +191,10 @@ def evaluate(root: Path, segments: Sequence[str] = ()) -> dict[str, Any]:
         own = root / "input" / "holdout_champion"
         champion_rows = same_entities(read_holdout(own), rows) if _holds_files(own) else rows
         champion_scores = Contestant(root / "input" / "champion").scores(champion_rows)
-        report["champion"] = judge(labels, champion_scores)
-        difference = auc_difference(labels, scores, champion_scores, days, resamples=RESAMPLES)
+        report["champion"] = judge(labels, champion_scores, naive)
+        difference = compare(labels, scores, champion_scores, days, metric)
         report["difference"] = {
-            "auc": _json_number(difference.value),
+            metric: _json_number(difference.value),
             "ci_low": _json_number(difference.low),
             "ci_high": _json_number(difference.high),
             "method": f"paired day-block bootstrap, {RESAMPLES} resamples",
@@ -162,7 +204,7 @@ def evaluate(root: Path, segments: Sequence[str] = ()) -> dict[str, Any]:
     (output / "evaluation.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     if missing := [name for name in segments if name not in rows]:
         raise ValueError(f"segments: expected columns of the holdout ({', '.join(rows.columns)}), found {', '.join(missing)}")
-    baseline = count_segments(labels, scores, days, {name: rows[name] for name in segments})
+    baseline = count_segments(labels, scores, days, {name: rows[name] for name in segments}, naive=naive)
     (output / "baseline.json").write_text(json.dumps(write_baseline(baseline)), encoding="utf-8")
     profile = challenger.folder / "profile.json"
     if profile.is_file():
@@ -179,8 +221,9 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[2])
     parser.add_argument("--segments", type=lambda text: [name for name in text.split(",") if name], default=[])
+    parser.add_argument("--label-kind", choices=["class", "number"], default="class")
     options = parser.parse_known_args(arguments)[0]
-    report = evaluate(options.root, options.segments)
+    report = evaluate(options.root, options.segments, options.label_kind)
     print(json.dumps(report))
 
 

@@ -2,7 +2,7 @@
 CREATE TEMP TABLE stage_labels (
     entity_id VARCHAR(128) NOT NULL,
     event_time TIMESTAMP NOT NULL,
-    label INTEGER NOT NULL,
+    label {{ features().label.sql_type }} NOT NULL,
     checksum BIGINT NOT NULL
 )
 DISTKEY (entity_id)

@@ -1,8 +1,14 @@
--- Pairs of a positive and a negative of the same day that the positive wins, by the rank-sum statistic (Mann and Whitney 1947),
--- ties at their mean rank. A prediction without a label is counted, and is in no pair.
+-- What has come of the predictions of each day, of all and by segment.
 {%- set segments = segments() %}
+{%- set label = features().label %}
+{%- set kept = ["label"] if label.kind == "class" else ["label", "naive_label"] %}
 INSERT INTO monitoring.daily_accuracy (
+    {%- if label.kind == "class" %}
     model, model_version, ds, segment, scored, labelled, positives, won, pairs, score_sum, run_key
+    {%- else %}
+    model, model_version, ds, segment, scored, labelled, score_sum, label_sum, errors, actuals, season_errors, naive_errors,
+    percentage_errors, not_zero, run_key
+    {%- endif %}
 )
 WITH served AS (
     SELECT
@@ -12,8 +18,14 @@ WITH served AS (
         f.{{ name }},
         {%- endfor %}
         l.label
+        {%- if label.kind == "number" %},
+        {{ "n.label" if label.season_days else "NULL::DOUBLE PRECISION" }} AS naive_label
+        {%- endif %}
     FROM predictions.{{ model.name }} AS p
     LEFT JOIN labels.{{ features().table }} AS l ON p.entity_id = l.entity_id AND p.ds = l.ds
+    {%- if label.season_days %}
+    LEFT JOIN labels.{{ features().table }} AS n ON p.entity_id = n.entity_id AND n.ds = p.ds - {{ label.season_days }}
+    {%- endif %}
     {%- if segments %}
     LEFT JOIN features.{{ features().table }} AS f ON p.entity_id = f.entity_id AND p.ds = f.ds
     {%- endif %}
@@ -27,7 +39,7 @@ cut AS (
         'all' AS segment,
         ds,
         score,
-        label
+        {{ kept | join(",\n        ") }}
     FROM served
     {%- for name in segments %}
     UNION ALL
@@ -35,48 +47,9 @@ cut AS (
         '{{ name }}=' || COALESCE({{ name }}, 'null') AS segment,
         ds,
         score,
-        label
+        {{ kept | join(",\n        ") }}
     FROM served
     {%- endfor %}
 ),
 
-ranked AS (
-    SELECT
-        segment,
-        ds,
-        score,
-        label,
-        CASE
-            WHEN label IS NOT NULL THEN
-                RANK() OVER (PARTITION BY segment, ds, label IS NULL ORDER BY score)
-                + (COUNT(*) OVER (PARTITION BY segment, ds, label IS NULL, score) - 1) / 2.0
-        END AS mid_rank
-    FROM cut
-),
-
-summed AS (
-    SELECT
-        segment,
-        ds,
-        COUNT(*) AS scored,
-        COUNT(label) AS labelled,
-        COALESCE(SUM(label), 0) AS positives,
-        SUM(CASE WHEN label = 1 THEN mid_rank ELSE 0 END) AS rank_sum,
-        COALESCE(SUM(CASE WHEN label IS NOT NULL THEN score END), 0) AS score_sum
-    FROM ranked
-    GROUP BY segment, ds
-)
-
-SELECT
-    '{{ model.name }}' AS model,
-    {{ champion("version") }} AS model_version,
-    ds,
-    segment,
-    scored,
-    labelled,
-    positives,
-    rank_sum - positives * (positives + 1) / 2.0 AS won,
-    positives::DOUBLE PRECISION * (labelled - positives) AS pairs,
-    score_sum,
-    '{{ run_key() }}' AS run_key
-FROM summed
+{% include "monitoring/_ranks.sql.jinja" if label.kind == "class" else "monitoring/_errors.sql.jinja" %}

@@ -7,7 +7,14 @@ SELECT
     positives,
     won,
     pairs,
-    score_sum
+    score_sum,
+    label_sum,
+    errors,
+    actuals,
+    season_errors,
+    naive_errors,
+    percentage_errors,
+    not_zero
 FROM monitoring.daily_accuracy
 WHERE
     model = '{{ model.name }}'

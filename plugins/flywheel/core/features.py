@@ -13,14 +13,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from flywheel.core.errors import SpecError
 from flywheel.core.spec_files import Identifier, Spec, read_spec
 
 Tier = Literal["tier_1", "tier_2", "tier_3"]
-#: The columns that every table of features has besides, and what a training snapshot calls the label beside the features.
-RESERVED = ("entity_id", "event_time", "ds", "checksum", "label")
+#: The columns that every table of features has besides, and what a training snapshot calls the labels beside the features.
+RESERVED = ("entity_id", "event_time", "ds", "checksum", "label", "naive_label")
+SQL_TYPES = {"int": "INTEGER", "bigint": "BIGINT", "double": "DOUBLE PRECISION", "category": "VARCHAR(64)"}
 
 
 def _not_reserved(name: str) -> str:
@@ -42,14 +43,47 @@ class FeatureColumn(Spec):
     @property
     def sql_type(self) -> str:
         """The Redshift type of the column."""
-        return {"int": "INTEGER", "bigint": "BIGINT", "double": "DOUBLE PRECISION", "category": "VARCHAR(64)"}[self.type]
+        return SQL_TYPES[self.type]
 
 
 class Label(Spec):
-    """What is predicted, and how many days after the event it becomes known."""
+    """What is predicted, and how many days after the event it becomes known.
+
+    A class is 0 or 1, and is predicted by its probability. A number is forecast; where it has a season, its naive forecast is the
+    label of the same entity a season before.
+    """
 
     meaning: str
     lag_days: int = Field(ge=0, le=365)
+    kind: Literal["class", "number"] = "class"
+    season_days: int | None = Field(None, ge=1, le=400, description="of a number: days back to the label of its naive forecast")
+
+    @property
+    def type(self) -> Literal["int", "double"]:
+        """The type of its column, as of a feature."""
+        return "int" if self.kind == "class" else "double"
+
+    @property
+    def sql_type(self) -> str:
+        """The Redshift type of the column."""
+        return SQL_TYPES[self.type]
+
+    @property
+    def judged_by(self) -> Literal["gini", "wape", "naive_ratio"]:
+        """The metric in which a champion must not lose; the ratio, for a season that is hard for everybody is no decay."""
+        if self.kind == "class":
+            return "gini"
+        return "naive_ratio" if self.season_days else "wape"
+
+    @model_validator(mode="after")
+    def _the_naive_forecast_can_be_made(self) -> Label:
+        if self.season_days is not None and self.kind == "class":
+            raise ValueError(f"season_days of null for a class, found {self.season_days}")
+        if self.season_days is not None and self.season_days < self.lag_days:
+            raise ValueError(
+                f"season_days of at least lag_days ({self.lag_days}), for the label to be known, found {self.season_days}"
+            )
+        return self
 
 
 class Features(Spec):
@@ -105,7 +139,7 @@ def load_features(path: Path) -> Features:
 def load_feature_groups(folder: Path) -> Mapping[str, Mapping[int, Features]]:
     """All definitions of a folder, by group and version, the oldest version first; read once per process.
 
-    :raises SpecError: for the first file that is wrong; or the versions of a group have different sources
+    :raises SpecError: for the first file that is wrong; or the versions of a group have different sources or kinds of labels
     """
     groups: dict[str, dict[int, Features]] = {}
     paths = {path: load_features(path) for path in sorted(folder.glob("*.yaml"))}
@@ -115,5 +149,8 @@ def load_feature_groups(folder: Path) -> Mapping[str, Mapping[int, Features]]:
             if other.source != features.source:  # one DAG loads them all
                 expected = f"the source of version {other.version}, {other.source!r}"
                 raise SpecError(str(path), "source", expected, features.source)
+            if other.label.kind != features.label.kind:  # challenger and champion are judged by one metric
+                expected = f"the kind of version {other.version}, {other.label.kind!r}"
+                raise SpecError(str(path), "label.kind", expected, features.label.kind)
         versions[features.version] = features
     return groups

@@ -90,14 +90,6 @@ def auc_difference(labels: Any, first: Any, second: Any, blocks: Any, *, resampl
     return _bootstrap_auc(np.asarray(labels), block, wins, resamples, seed)
 
 
-def auc_interval(labels: Any, scores: Any, blocks: Any, *, resamples: int = 1000, seed: int = 0) -> Estimate:
-    """AUC with a block-bootstrap interval, drawn as in :func:`auc_difference`."""
-    import numpy as np
-
-    _, block = np.unique(np.asarray(blocks), return_inverse=True)
-    return _bootstrap_auc(np.asarray(labels), block, block_wins(labels, scores, block), resamples, seed)
-
-
 def ratio_interval(numerators: Any, denominators: Any, blocks: Any, *, resamples: int = 1000, seed: int = 0) -> Estimate:
     """A ratio of two sums (WAPE, calibration, a mean loss) with a block-bootstrap interval; NaN where the lower sum is 0.
 
@@ -167,45 +159,8 @@ def naive_ratio(actual: Any, forecast: Any, naive: Any) -> float:
     return float(np.abs(truth[both] - guess[both]).sum()) / errors if errors else math.nan
 
 
-@dataclass(frozen=True)
-class Segment:
-    """How a classifier does on a part of the rows.
-
-    :param names: the segments' values; several where small ones are merged
-    """
-
-    names: tuple[str, ...]
-    rows: int
-    positives: int
-    auc: float
-    calibration: float
-
-
-def segment_metrics(labels: Any, scores: Any, segments: Any, *, min_rows: int = 1000) -> list[Segment]:
-    """Metrics by segment, the largest first. Segments of fewer than ``min_rows`` rows are one, which comes last.
-
-    On small segments metrics are noise: one that is truly 3 per cent better everywhere looks worse somewhere on most days.
-    """
-    import numpy as np
-
-    truth, values = np.asarray(labels), np.asarray(scores, dtype=float)
-    names, segment, rows = np.unique(np.asarray(segments).astype(str), return_inverse=True, return_counts=True)
-    large = [i for i in np.argsort(-rows, kind="stable") if rows[i] >= min_rows]
-    small = [i for i in range(len(names)) if rows[i] < min_rows]
-    found = []
-    for group in [*([i] for i in large), *([small] if small else [])]:
-        chosen = np.isin(segment, group)
-        part, score = truth[chosen], values[chosen]
-        found.append(
-            Segment(
-                tuple(str(names[i]) for i in group), len(part), int(part.sum()), auc(part, score), calibration_ratio(part, score)
-            )
-        )
-    return found
-
-
 def _bootstrap_auc(labels: np.ndarray, block: np.ndarray, wins: np.ndarray, resamples: int, seed: int) -> Estimate:
-    """Value and interval from won pairs by block (those of one score, or the difference of two scores')."""
+    """Value and interval of a difference from the differences of won pairs by block."""
     import numpy as np
 
     positives, rows = np.bincount(block, weights=labels), np.bincount(block)

@@ -15,9 +15,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from flywheel.core.accuracy import AccuracyRules
 from flywheel.core.errors import SpecError
 from flywheel.core.features import Features, Label, Tier, load_feature_groups
 from flywheel.core.spec_files import Identifier, Spec, read_spec
+from flywheel.core.watch import Rules
 
 Cron = Annotated[str, Field(pattern=r"^(\S+ ){4}\S+$", description="cron expression of five fields, UTC")]
 Scaling = Literal["auto", "linear", "logarithmic", "reverse_logarithmic"]
@@ -137,12 +139,16 @@ class Training(Spec):
         return self
 
 
-class Promotion(Spec):
-    """When the challenger takes over; the metric's scale is its own (AUC points for auc)."""
+#: What challenger and champion are compared by, for each kind of label.
+METRICS = {"class": "auc", "number": "wape"}
 
-    metric: Literal["auc"] = "auc"
+
+class Promotion(Spec):
+    """When the challenger takes over; the metric's scale is its own (AUC points for auc, shares of what came for wape)."""
+
+    metric: Literal["auc", "wape"] = Field("auc", description="auc for a label that is a class, wape for a number")
     min_improvement: float = Field(0.0, ge=0, lt=1)
-    floor: float = Field(0.5, ge=0, le=1)
+    floor: float = Field(0.5, ge=0, le=1, description="the worst value of the metric with which a first champion may start")
     approval: Literal["auto", "manual"] = "auto"
     compute: Compute
 
@@ -160,7 +166,8 @@ Level = Literal["note", "alert", "retrain"]
 class Monitoring(Spec):
     """When drift and accuracy are judged, what counts as a breach, and what a breach may start.
 
-    Losses of accuracy are relative, on the scale of Gini = 2 AUC - 1, against the holdout of the champion.
+    Losses of accuracy are relative, against the holdout of the champion: on the scale of Gini = 2 AUC - 1; for labels that are
+    numbers, on that of the ratio to the seasonal naive forecast, or of WAPE where there is no season.
     """
 
     schedule: Literal["after_scoring"] | Cron | None
@@ -174,7 +181,7 @@ class Monitoring(Spec):
     accuracy_margin: float = Field(0.05, gt=0, lt=1, description="the evidence must be that the loss is greater than this")
     min_labels: int = Field(1000, ge=1, description="in the window; also what a segment needs to be judged by itself")
     min_coverage: float = Field(0.9, gt=0, le=1, description="share of a day's predictions with a label for the day to count")
-    calibration_tolerance: float = Field(0.25, gt=0, description="predicted over observed positives may be wrong by so much")
+    calibration_tolerance: float = Field(0.25, gt=0, description="predicted over observed may be wrong by so much")
     calibration_level: Level = Field("note", description="what it is when it is wrong by more")
     segments: tuple[Identifier, ...] = Field((), description="categories by whose levels accuracy is watched as well")
     segment_level: Level = Field("note", description="what it is when a segment alone has got worse")
@@ -189,6 +196,31 @@ class Monitoring(Spec):
     silence_hours: int = Field(
         36, ge=1, le=168, description="hours without a monitoring run after which the dead man's alarm rings"
     )
+
+    def drift_rules(self, context: Iterable[str]) -> Rules:
+        """What drift is judged by.
+
+        :param context: the features that are only watched
+        """
+        return Rules(
+            self.psi_rule, frozenset(context), self.driver_share, threshold=self.psi_threshold, alpha=self.psi_alpha
+        )  # fmt: skip
+
+    def accuracy_rules(self, metric: str = "gini") -> AccuracyRules:
+        """What accuracy is judged by.
+
+        :param metric: of :data:`flywheel.core.accuracy.METRICS`
+        """
+        return AccuracyRules(
+            max_drop=self.accuracy_drop,
+            margin=self.accuracy_margin,
+            min_labels=self.min_labels,
+            min_coverage=self.min_coverage,
+            calibration_tolerance=self.calibration_tolerance,
+            calibration_level=self.calibration_level,
+            segment_level=self.segment_level,
+            metric=metric,
+        )
 
     @model_validator(mode="after")
     def _the_margin_is_not_beyond_the_breach(self) -> Monitoring:
@@ -284,6 +316,9 @@ def load_model_spec(path: Path) -> ModelSpec:
     if pinned.version not in versions:
         known = _listed(definition.table for definition in versions.values())
         raise SpecError(str(path), "features.version", f"one of those that include/features defines ({known})", pinned.version)
+    kind = versions[pinned.version].label.kind
+    if file.promotion.metric != (metric := METRICS[kind]):
+        raise SpecError(str(path), "promotion.metric", f"{metric!r}, for the label is a {kind}", file.promotion.metric)
     categories = versions[pinned.version].names("category")
     for name in file.monitoring.segments:
         if name not in categories:

@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flywheel.core.accuracy import AccuracyRules, SegmentAccuracy, judge_accuracy, measure_segment
-from flywheel.core.metrics import gini
+from flywheel.core.accuracy import METRICS, SegmentAccuracy, judge_accuracy, measure_segment
 from flywheel.core.outcomes import WHOLE, Outcome, read_baseline
 from flywheel.core.runs import parse_day
 from flywheel.core.watch import UNKNOWN
@@ -22,17 +21,18 @@ class MeasureAccuracyOperator(MeasureOperator):
     Writes ``accuracy.csv``, a row for each period, and for each segment of the period judged; and ``accuracy_decisions.csv``.
 
     :param baseline: S3 URI of the champion's ``baseline.json``; empty where its evaluation wrote none (templated)
+    :param judged_by: what the champion must not lose, as its label is defined: ``gini``, ``wape`` or ``naive_ratio`` (templated)
     """
 
-    template_fields: Sequence[str] = (*MeasureOperator.template_fields, "baseline")
+    template_fields: Sequence[str] = (*MeasureOperator.template_fields, "baseline", "judged_by")
 
-    def __init__(self, *, baseline: str, **kwargs: Any):
+    def __init__(self, *, baseline: str, judged_by: str = "gini", **kwargs: Any):
         super().__init__(sql="monitoring/select_daily_accuracy.sql", **kwargs)
-        self.baseline = baseline
+        self.baseline, self.judged_by = baseline, judged_by
 
     def result(self, client: Any, identity: Identity, description: Mapping[str, Any]) -> Any:
         """One decision, on the period judged; all of it on S3."""
-        rules, windows = self.model.monitoring, self.windows()
+        windows = self.windows()
         served: dict[str, list[Outcome]] = {}
         for row in read_rows(client, identity["Id"]):
             segment, day = row.pop("segment"), parse_day(row.pop("ds"), "ds")
@@ -43,15 +43,7 @@ class MeasureAccuracyOperator(MeasureOperator):
             baseline,
             served,
             judged,
-            AccuracyRules(
-                rules.accuracy_drop,
-                rules.accuracy_margin,
-                rules.min_labels,
-                rules.min_coverage,
-                rules.calibration_tolerance,
-                rules.calibration_level,
-                rules.segment_level,
-            ),
+            self.model.monitoring.accuracy_rules(self.judged_by),
         )
         rows = [[judged.start, judged.end, *_as_row(segment)] for segment in judgement.segments]
         for window in windows[:-1]:
@@ -71,22 +63,25 @@ class MeasureAccuracyOperator(MeasureOperator):
             return []
         whole = segments[0]
         values = {
-            "Gini": gini(whole.auc.value),
-            "GiniOnHoldout": gini(whole.baseline_auc),
             "EvidenceOfLoss": evidence,
             "Calibration": whole.calibration.value,
-            "LabelCoverage": whole.labelled / whole.scored,
+            "LabelCoverage": whole.labelled / whole.sums.scored,
         }
+        for metric in METRICS.values():
+            values[metric.name] = metric.scaled(whole.now[metric.ratio].value)
+            values[f"{metric.name}OnHoldout"] = metric.scaled(whole.then[metric.ratio])
         return [self.metric(name, value) for name, value in values.items() if value == value]
 
 
 def _as_row(measured: SegmentAccuracy) -> list[Any]:
     """One segment as ``monitoring.accuracy`` has it, between the period and the run key; what is not known is empty."""
-    auc, calibration = measured.auc, measured.calibration
     figures = [
-        auc.value, auc.low, auc.high, measured.baseline_auc,
-        calibration.value, calibration.low, calibration.high, measured.baseline_calibration,
-    ]  # fmt: skip
+        figure
+        for ratio in ("auc", "calibration", "wape", "naive_ratio", "mape")
+        for now in [measured.now[ratio]]
+        for figure in (now.value, now.low, now.high, measured.then[ratio])
+    ]
     known = [None if value != value else value for value in figures]
-    counts = [measured.segment, measured.scored, measured.labelled, measured.positives]
-    return [*counts, *known, measured.level, measured.sentence]
+    sums = measured.sums
+    counts = [measured.segment, sums.scored, sums.labelled, sums.positives]
+    return [*counts, *known, sums.not_zero, measured.level, measured.sentence]

@@ -12,7 +12,7 @@ from flywheel.core.drawing import draw_drift
 from flywheel.core.drift import FeatureDrift, compare
 from flywheel.core.profiles import SCORE, read_profile
 from flywheel.core.runs import Window, parse_day
-from flywheel.core.watch import Decision, Finding, Rules, decide
+from flywheel.core.watch import Decision, Finding, decide
 from flywheel.hooks.jobs import Identity
 from flywheel.operators.measuring import MeasureOperator
 from flywheel.operators.redshift import read_rows
@@ -114,8 +114,7 @@ class MeasureDriftOperator(MeasureOperator):
             seasonal=add_counts(then.values()) if then else None,
             seasonal_days=len(then),
         )
-        context = frozenset(json.loads(self.context))
-        watched = Rules(rules.psi_rule, context, rules.driver_share, threshold=rules.psi_threshold, alpha=rules.psi_alpha)
+        watched = rules.drift_rules(json.loads(self.context))
         moments = {day: found.moments for day, found in days.items()}
         return verdicts, decide(profile, verdicts, daily, watched, moments=moments)
 

@@ -31,10 +31,11 @@ def cut_over(warehouse: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     first = yaml.safe_load((INCLUDE / "features" / "flight_delay_v1.yaml").read_text())
     columns = {"headwind": {"type": "double"}, "carrier": {"type": "category"}, "distance": {"type": "double"}}
     spec = yaml.safe_load((INCLUDE / "models" / "flight_delay.yaml").read_text())
+    watched = spec["monitoring"] | {"segments": ["carrier"]}
     for name, content in (
         ("features/flight_delay_v1", first),
         ("features/flight_delay_v2", first | {"version": 2, "columns": columns}),
-        ("models/flight_delay", spec | {"features": {"group": "flight_delay", "version": 2}}),
+        ("models/flight_delay", spec | {"features": {"group": "flight_delay", "version": 2}, "monitoring": watched}),
     ):
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     monkeypatch.setattr(provision, "INCLUDE", tmp_path)

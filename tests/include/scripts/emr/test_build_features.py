@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
+import sys
 from datetime import date
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -13,6 +16,7 @@ import pytest
 import yaml
 from build_features import FeatureError, main
 from lake.partitions import Partitions
+from pyspark.sql import functions as F
 
 from flywheel.core.commits import Report, report_key
 from laptop.landing import deliveries
@@ -95,6 +99,20 @@ def test_it_commits_days_in_the_order_of_the_spec_with_manifests(spark, zones, z
     features = zone(zones, FEATURES).rows("entity_id")["ds=2013-01-01"]
     assert features["entity_id"].is_unique and set(labels["entity_id"]) <= set(features["entity_id"])
     assert (features["event_time"].dt.date == date(2013, 1, 1)).all()
+
+
+def test_labels_may_be_numbers(spark, zones, zone, monkeypatch):
+    flights = importlib.import_module("features.flight_delay")
+    module = ModuleType("features.minutes_late")
+    module.SNAPSHOTS, module.features = flights.SNAPSHOTS, flights.features
+    module.labels = lambda inputs: flights.labels(inputs).withColumn("label", F.col("label") * F.lit(12.5))
+    monkeypatch.setitem(sys.modules, "features.minutes_late", module)
+    with pytest.raises(FeatureError, match="module minutes_late, column label: expected type int, found double"):
+        build(zones, "2013-01-02", "2013-01-02", module="minutes_late")
+    build(zones, "2013-01-02", "2013-01-02", module="minutes_late", label_type="double")
+    (rows,) = zone(zones, LABELS).rows("entity_id").values()
+    assert str(rows["label"].dtype) == "float64" and set(rows["label"]) == {0.0, 12.5}
+    assert zone(zones, LABELS).commits()["ds=2013-01-01"].columns["label"] == "double"
 
 
 def test_what_has_to_be_in_the_table_is_told_by_day(spark, zones, zone):

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from evaluate import evaluate
-from small_model import channel, snapshot, train_model
+from small_model import channel, forecast_model, forecast_snapshot, snapshot, train_model
 
-from flywheel.core.metrics import auc
+from flywheel.core.metrics import auc, mape, naive_ratio, wape
 from flywheel.core.outcomes import WHOLE, read_baseline, total
 from flywheel.core.promotion import decide
 
@@ -175,3 +175,65 @@ def test_what_is_missing_is_said(processing):
     (processing / "input/challenger").mkdir()
     with pytest.raises(FileNotFoundError, match=r"challenger: expected columns.json in the model's archive"):
         evaluate(processing)
+
+
+FORECAST_HOLDOUT = forecast_snapshot("2013-02-10", 14, seed=1)
+
+
+@pytest.fixture
+def forecasting(tmp_path) -> Path:
+    """A holdout of numbers, and a regressor as challenger."""
+    channel(tmp_path / "input/holdout", FORECAST_HOLDOUT)
+    pack(forecast_model(tmp_path / "good", forecast_snapshot()), tmp_path / "input/challenger")
+    return tmp_path
+
+
+def test_a_forecast_is_judged_by_its_errors(forecasting):
+    report = evaluate(forecasting, ["carrier"], "number")
+    challenger = report["challenger"]
+    assert report["metric"] == "wape" and report["rows"] == len(FORECAST_HOLDOUT) and "positives" not in report
+    forecast = FORECAST_HOLDOUT["size"] * 5  # what the regressor has found, but for noise
+    labels, naive = FORECAST_HOLDOUT["label"], FORECAST_HOLDOUT["naive_label"]
+    assert challenger["wape"] == pytest.approx(wape(labels, forecast), rel=0.05)
+    assert (
+        challenger["naive_ratio"] == pytest.approx(naive_ratio(labels, forecast, naive), rel=0.05)
+        and challenger["naive_ratio"] < 0.8
+    )
+    assert challenger["zeros"] == mape(labels, forecast).zeros > 0 and challenger["mape"] > challenger["wape"]
+    assert challenger["calibration"] == pytest.approx(1, abs=0.05)
+    assert decide(report, metric="wape", min_improvement=0.0, floor=0.5).promote
+    assert not decide(report, metric="wape", min_improvement=0.0, floor=0.1).promote
+
+    baseline = read_baseline(json.loads((forecasting / "output/baseline.json").read_text()))
+    whole = total(baseline[WHOLE])
+    for name in ("wape", "naive_ratio", "mape", "calibration"):
+        assert whole.ratio(name) == pytest.approx(challenger[name], abs=1e-6)
+    assert len(baseline[WHOLE]) == 14 and len(baseline) == 1 + FORECAST_HOLDOUT["carrier"].nunique()
+
+
+def test_the_forecast_with_less_errors_wins_and_the_interval_says_so(forecasting):
+    noise = np.random.default_rng(0).permutation(forecast_snapshot()["label"])
+    pack(forecast_model(forecasting / "poor", forecast_snapshot().assign(label=noise)), forecasting / "input/champion")
+    report = evaluate(forecasting, label_kind="number")
+    difference = report["difference"]
+    assert difference["wape"] == pytest.approx(report["challenger"]["wape"] - report["champion"]["wape"], abs=2e-6)
+    assert difference["ci_low"] < difference["wape"] < difference["ci_high"] < -0.1
+    assert decide(report, metric="wape", min_improvement=0.05, floor=0.5).promote
+    challenger, champion = (forecasting / "input" / name for name in ("challenger", "champion"))
+    for one, other in ((challenger, "aside"), (champion, "challenger"), (forecasting / "input/aside", "champion")):
+        shutil.move(one, forecasting / "input" / other)
+    assert not decide(evaluate(forecasting, label_kind="number"), metric="wape", min_improvement=0.0, floor=0.5).promote
+
+
+def test_without_a_season_there_is_no_naive_ratio_and_a_missing_label_is_refused(forecasting):
+    shutil.rmtree(forecasting / "input/holdout")
+    channel(forecasting / "input/holdout", FORECAST_HOLDOUT.drop(columns="naive_label"))
+    found = evaluate(forecasting, label_kind="number")["challenger"]
+    assert found["naive_ratio"] is None and found["wape"] > 0
+    shutil.rmtree(forecasting / "input/holdout")
+    channel(
+        forecasting / "input/holdout",
+        FORECAST_HOLDOUT.assign(label=FORECAST_HOLDOUT["label"].where(FORECAST_HOLDOUT["label"] > 0)),
+    )
+    with pytest.raises(ValueError, match=r"holdout, column label: expected numbers, found \d+ rows of"):
+        evaluate(forecasting, label_kind="number")

@@ -159,6 +159,96 @@ def test_quiet_segments_stay_quiet_however_many() -> None:
     assert bare >= 10 and harmed <= 1
 
 
+def forecasts(first: date, days: int, error: float = 1.0, hard: float = 1.0, *, rows: int = 60, seed: int = 0, **origins: float):
+    """Days of forecasts whose errors and those of the naive forecast are normal; no season at all.
+
+    :param error: standard deviation of the forecast's errors, in percent of what comes times ten; ``origins`` overrule it
+    :param hard: by what both forecasts err more
+    """
+    rng = np.random.default_rng(seed)
+    day = np.repeat([first + timedelta(days=i) for i in range(days)], rows)
+    origin = rng.choice(list(origins or {"all": error}), len(day))
+    spread = np.array([origins.get(name, error) for name in origin]) * hard
+    actual = rng.gamma(100, 1, len(day))
+    forecast, naive = actual + rng.normal(0, 10, len(day)) * spread, actual + rng.normal(0, 12, len(day)) * hard
+    return count_segments(actual, forecast, day, {"origin": origin} if origins else {}, naive=naive)
+
+
+FORECAST = forecasts(HOLDOUT, 21)
+NUMBERS, WITHOUT_SEASON = replace(RULES, metric="naive_ratio"), replace(RULES, metric="wape")
+
+
+@pytest.mark.parametrize("rules", [NUMBERS, WITHOUT_SEASON], ids=lambda rules: rules.metric)
+def test_a_forecast_is_judged_by_its_errors_of_which_less_is_better(rules: AccuracyRules) -> None:
+    good = judge_accuracy(FORECAST, forecasts(SERVED, 28, seed=1), WINDOW, rules)
+    better = judge_accuracy(FORECAST, forecasts(SERVED, 28, 0.7, seed=1), WINDOW, rules)
+    assert (good.level, better.level) == ("none", "none") and better.evidence < good.evidence < 1000
+    worse = judge_accuracy(FORECAST, forecasts(SERVED, 28, 1.25, seed=1), WINDOW, rules)
+    assert (worse.level, worse.causes) == ("retrain", ("accuracy",)) and worse.evidence > 1000
+    assert "allowed +15%; evidence of more than +5%" in worse.reason and "MAPE 0." in worse.reason and "WAPE 0." in worse.reason
+    whole = worse.segments[0]
+    ratio = whole.now[rules.metric]
+    assert ratio.low < ratio.value < ratio.high and ratio.value == pytest.approx(1.25 * whole.then[rules.metric], rel=0.08)
+    slightly = judge_accuracy(FORECAST, forecasts(SERVED, 28, 1.1, rows=2000, seed=1), WINDOW, rules)
+    assert slightly.level == "none", "within what is allowed"
+
+
+def test_weeks_that_are_hard_for_everybody_are_no_decay() -> None:
+    hard = forecasts(SERVED, 28, hard=1.6, seed=1)
+    found = judge_accuracy(FORECAST, hard, WINDOW, NUMBERS)
+    assert found.level == "none" and found.reason.startswith("ratio to the seasonal naive forecast 0.8")
+    assert judge_accuracy(FORECAST, hard, WINDOW, WITHOUT_SEASON).level == "retrain"
+
+
+def test_zeros_are_told_beside_the_mape() -> None:
+    served = forecasts(SERVED, 28, seed=1)[WHOLE]
+    found = judge_accuracy(FORECAST, {WHOLE: [replace(one, not_zero=one.not_zero - 2) for one in served]}, WINDOW, NUMBERS)
+    assert "without 56 labels that are 0" in found.reason
+    assert "that are 0" not in judge_accuracy(FORECAST, {WHOLE: served}, WINDOW, NUMBERS).reason
+
+
+def test_a_forecast_of_too_much_is_a_note_in_its_own_words() -> None:
+    served = [replace(one, score_sum=1.5 * one.label_sum) for one in forecasts(SERVED, 28, seed=1)[WHOLE]]
+    found = judge_accuracy(FORECAST, {WHOLE: served}, WINDOW, NUMBERS)
+    assert (found.level, found.causes) == ("note", ("calibration",)) and "predicts 1.50 times what comes" in found.reason
+
+
+def test_a_segment_whose_forecast_alone_got_worse_is_named() -> None:
+    levels = {"JFK": 1.0, "EWR": 1.0}
+    baseline = forecasts(HOLDOUT, 21, rows=400, **levels)
+    served = forecasts(SERVED, 28, rows=400, seed=1, **(levels | {"EWR": 1.28}))
+    found = judge_accuracy(baseline, served, WINDOW, replace(NUMBERS, segment_level="alert", max_drop=0.2))
+    assert (found.level, found.causes) == ("alert", ("accuracy of origin=EWR",))
+    assert "origin=EWR: ratio to the seasonal naive forecast 1.0" in found.reason
+
+
+def _without_season(outcomes: dict[str, list[Outcome]]) -> dict[str, list[Outcome]]:
+    return {name: [replace(one, season_errors=0.0, naive_errors=0.0) for one in days] for name, days in outcomes.items()}
+
+
+@pytest.mark.parametrize(
+    ("words", "baseline", "served"),
+    [
+        ("60 labels, 1000 wanted, of 60 predictions", FORECAST, forecasts(SERVED, 1)),
+        ("what was served has no labels with a naive forecast", FORECAST, _without_season(forecasts(SERVED, 28))),
+        ("the holdout has no labels with a naive forecast", _without_season(FORECAST), forecasts(SERVED, 28)),
+        ("the holdout has no labels with a naive forecast", GOOD, forecasts(SERVED, 28)),
+        ("older Flywheel", {}, forecasts(SERVED, 28)),
+        ("expected 8 days", forecasts(HOLDOUT, 5), forecasts(SERVED, 28)),
+        (
+            "what was served has labels or predictions that are no numbers",
+            FORECAST,
+            {WHOLE: [replace(one, season_errors=float("nan")) for one in forecasts(SERVED, 28)[WHOLE]]},
+        ),
+    ],
+)
+def test_of_forecasts_too_what_cannot_be_told_is_said(
+    words: str, baseline: dict[str, list[Outcome]], served: dict[str, list[Outcome]]
+) -> None:
+    found = judge_accuracy(baseline, served, WINDOW, NUMBERS)
+    assert found.level == "unknown" and words in found.reason, found.reason
+
+
 def test_the_error_of_a_ratio_is_that_of_many_draws() -> None:
     values = [outcomes(SERVED, 28, 0.5, rows=200, seed=seed)[WHOLE] for seed in range(80)]
     aucs = [sum(one.won for one in days) / sum(one.pairs for one in days) for days in values]

@@ -8,7 +8,6 @@ import pytest
 from flywheel.core.metrics import (
     auc,
     auc_difference,
-    auc_interval,
     block_wins,
     calibration_ratio,
     gini,
@@ -16,7 +15,6 @@ from flywheel.core.metrics import (
     mape,
     naive_ratio,
     ratio_interval,
-    segment_metrics,
     wape,
 )
 
@@ -116,17 +114,6 @@ def test_the_interval_of_independent_rows_is_that_of_delong():
     assert found.high - found.low == pytest.approx(2 * 1.96 * math.sqrt(variance), rel=0.12)
 
 
-def test_the_interval_of_one_auc_is_wider_where_days_differ():
-    rng = np.random.default_rng(5)
-    days = np.repeat(np.arange(20), 200)
-    labels = rng.integers(0, 2, 4000)
-    scores = labels * rng.choice([0.2, 1.8], 20)[days] + rng.normal(0, 1, 4000)
-    by_day, by_row = auc_interval(labels, scores, days), auc_interval(labels, scores, rng.permutation(days))
-    assert by_day.value == by_row.value == pytest.approx(auc(labels, scores))
-    assert by_day.low < by_day.value < by_day.high and by_day.high - by_day.low > 2 * (by_row.high - by_row.low)
-    assert math.isnan(auc_interval([1, 1], [0.1, 0.2], [0, 1]).value)
-
-
 def test_the_interval_of_a_ratio_has_its_standard_error_by_days():
     rng = np.random.default_rng(6)
     days = np.repeat(np.arange(100), 10)
@@ -163,15 +150,3 @@ def test_mape_rewards_forecasting_too_little_and_wape_does_not():
 def test_the_ratio_to_the_seasonal_naive_forecast():
     assert naive_ratio([10, 20, 30], [12, 20, 29], [math.nan, 24, 32]) == pytest.approx(1 / 6)
     assert math.isnan(naive_ratio([10], [12], [10])) and math.isnan(wape([0, 0], [1, 2])) and math.isnan(mape([0], [1]).value)
-
-
-def test_small_segments_are_judged_as_one():
-    rng = np.random.default_rng(9)
-    segments = np.repeat(["UA", "B6", "HA", "OO"], [300, 500, 40, 60])
-    labels = rng.integers(0, 2, 900)
-    scores = np.where(segments == "B6", 0.5, labels + rng.normal(0, 0.5, 900))
-    found = segment_metrics(labels, scores, segments, min_rows=100)
-    assert [(segment.names, segment.rows) for segment in found] == [(("B6",), 500), (("UA",), 300), (("HA", "OO"), 100)]
-    assert found[0].auc == 0.5 and all(segment.auc > 0.85 for segment in found[1:])
-    assert found[0].calibration == pytest.approx(250 / found[0].positives)
-    assert found[2].positives == labels[-100:].sum()

@@ -51,6 +51,8 @@ def test_the_specs_of_this_project_are_right() -> None:
 
 
 ETA = {"type": "continuous", "min": 0.01, "max": 0.3}
+LABEL = {"meaning": "late", "lag_days": 1}
+NUMBER = {"meaning": "departures", "lag_days": 1, "kind": "number"}
 TUNING = {"metric": "validation:auc", "max_jobs": 4, "ranges": {"eta": ETA}}
 
 
@@ -95,10 +97,17 @@ def test_a_wrong_value_is_refused_with_file_key_expected_and_found(include: Path
         ("columns.distance.typo", 1, "known keys context, meaning, type (did you mean 'type'?)"),
         *(
             (f"columns.{name}", {"type": "double"}, f"columns.{name}: expected another name than entity_id, event_time, ds, ")
-            for name in ("entity_id", "event_time", "ds", "checksum", "label")
+            for name in ("entity_id", "event_time", "ds", "checksum", "label", "naive_label")
         ),
         ("columns.Distance", {"type": "double"}, "columns.Distance: expected String should match pattern"),
-        ("label.lag", 1, "known keys lag_days, meaning"),
+        ("label.lag", 1, "known keys kind, lag_days, meaning, season_days"),
+        ("label.kind", "count", "label.kind: expected 'class' or 'number', found 'count'"),
+        ("label", LABEL | {"season_days": 7}, "label: expected season_days of null for a class, found 7"),
+        (
+            "label",
+            NUMBER | {"lag_days": 9, "season_days": 7},
+            "season_days of at least lag_days (9), for the label to be known, found 7",
+        ),
         ("chunk_days", 0, "chunk_days: expected greater than or equal to 1, found 0"),
         ("source", ..., "source: expected a value (the key is required), found 'nothing'"),
         ("version", 2, "group and version: expected those of the file's name, 'flight_delay_v1', found 'flight_delay_v2'"),
@@ -111,6 +120,32 @@ def test_a_wrong_definition_is_refused_with_file_key_expected_and_found(
     with pytest.raises(SpecError, match=re.escape(message)) as error:
         load_features(path)
     assert str(error.value).startswith(str(path))
+
+
+def test_a_number_is_judged_by_its_season_and_compared_by_wape(include: Path) -> None:
+    model = load_model_spec(include / SPEC)
+    assert (model.label.kind, model.label.sql_type, model.label.judged_by) == ("class", "INTEGER", "gini")
+    changed(include / DEFINITION, "label", NUMBER)
+    load_feature_groups.cache_clear()
+    with pytest.raises(SpecError, match=r"promotion.metric: expected 'wape', for the label is a number, found 'auc'"):
+        load_model_spec(include / SPEC)
+    changed(include / SPEC, "promotion.metric", "wape")
+    label = load_features(include / DEFINITION).label
+    assert load_model_spec(include / SPEC).label == label
+    assert (label.sql_type, label.type, label.judged_by) == ("DOUBLE PRECISION", "double", "wape")
+    assert load_features(changed(include / DEFINITION, "label.season_days", 7)).label.judged_by == "naive_ratio"
+    changed(include / DEFINITION, "label", LABEL)
+    load_feature_groups.cache_clear()
+    with pytest.raises(SpecError, match=r"promotion.metric: expected 'auc', for the label is a class, found 'wape'"):
+        load_model_spec(include / SPEC)
+
+
+def test_versions_of_a_group_have_one_kind_of_label(include: Path) -> None:
+    changed(changed(include / DEFINITION, "version", 2, to="flight_delay_v2.yaml"), "label", NUMBER)
+    with pytest.raises(
+        SpecError, match=r"flight_delay_v2.yaml: label.kind: expected the kind of version 1, 'class', found 'number'"
+    ):
+        load_feature_groups(include / "features")
 
 
 def test_a_spec_pins_one_version_and_knows_all_of_the_group(include: Path) -> None:
