@@ -280,7 +280,7 @@ def _table(profile: Mapping[str, Any], verdicts: Sequence[FeatureDrift]) -> str:
     rows = []
     for verdict in verdicts:
         share = profile["features"].get(verdict.feature, {}).get("importance")
-        state = "too few rows" if verdict.state == "insufficient" else verdict.state
+        state = "cannot be told" if verdict.state == "insufficient" else verdict.state
         rows.append(
             f"<tr><td>{escape(_title(verdict.feature)).replace('_', '_<wbr>')}<td>{verdict.psi:.3f}<td>{verdict.threshold:.2f}"
             f"<td>{'' if share is None else f'{share:.1%}'}<td>{escape(state)}\n"

@@ -170,7 +170,8 @@ def _find(
     broken = cause in BROKEN or (cause == UNSEEN and unseen > MOSTLY)
     importance = feature["importance"] if name in profile["features"] else None
     level = _level(name, cause, broken, importance, name not in profile["features"], rules)
-    sentence = _sentence(verdict, cause, importance, start, factor, evidence, name in rules.context)
+    when = "" if start is None else f" since {start}{' or before' if start == min(counts_by_day) else ''}"
+    sentence = _sentence(verdict, cause, importance, when, factor, evidence, name in rules.context)
     return Finding(name, verdict.psi, verdict.threshold, verdict.state, cause, importance, level, start, sentence), broken
 
 
@@ -219,7 +220,7 @@ def _sentence(
     verdict: FeatureDrift,
     cause: str,
     importance: float | None,
-    start: date | None,
+    when: str,
     factor: float | None,
     evidence: str,
     context: bool,
@@ -234,7 +235,7 @@ def _sentence(
     }[cause]
     name = "the distribution of the scores" if verdict.feature == SCORE else verdict.feature
     part = "" if importance is None else f", {importance:.1%} of the model's gain"
-    text = f"{name} {what}{f' since {start}' if start else ''}: {evidence}{part}"
+    text = f"{name} {what}{when}: {evidence}{part}"
     return text + (" (context)" if context else "")
 
 

@@ -68,6 +68,7 @@ def test_a_driver_that_shifts_is_a_retraining_and_the_sentence_says_all():
         f"driver has shifted since 2013-05-11: PSI {finding.psi:.2f} over 0.20, 50.0% of the model's gain"
     )
     assert decision.reason == finding.sentence
+    assert "driver has shifted since 2013-05-01 or before: PSI" in watch(driver=shifted).reason
 
 
 def test_context_features_and_those_the_model_hardly_uses_are_notes():
