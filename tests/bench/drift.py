@@ -123,13 +123,14 @@ def work_polars(root: Path, turns: int) -> dict[str, Any]:
     """The counts of `make drift`, and all greatest values."""
     import polars as pl
 
-    from laptop.drift_check import count_files, find_files, load_profile
+    from laptop.drift_check import FileCounter, find_files, load_profile
 
     profile, files = load_profile(root / "profile.json"), find_files([f"{root}/{ZONE}/**/*.parquet"])
     days: dict[date, Any] = {}
 
     def count() -> None:
-        days.update({day: count_files(profile, paths) for day, paths in files.items()})
+        counter = FileCounter(profile)
+        days.update({day: counter.count(paths) for day, paths in files.items()})
 
     def scan() -> None:
         for paths in files.values():

@@ -16,7 +16,7 @@ import pytest
 
 from flywheel.core.causes import CONSTANT, MISSING, UNIT
 from flywheel.core.profiles import bin_counts, numeric_profile, reference_profile
-from laptop.drift_check import UNDATED, CheckError, count_files, find_causes, find_files, judge, load_profile, main
+from laptop.drift_check import UNDATED, CheckError, FileCounter, find_causes, find_files, judge, load_profile, main
 
 ROOT = Path(__file__).resolve().parents[3]
 INF, NAN = math.inf, math.nan
@@ -66,7 +66,7 @@ def write(folder: Path, columns: dict, name: str = "part-0.parquet", schema: dic
 
 def test_polars_counts_the_very_bins_of_the_core_and_the_same_moments(tmp_path, profile):
     columns = awkward()
-    found = count_files(profile, [write(tmp_path, columns)], moments=True)
+    found = FileCounter(profile, moments=True).count([write(tmp_path, columns)])
     assert found.rows == 3000
     expected = {name: bin_counts(profile["features"][name], values) for name, values in columns.items()}
     assert found.counts == expected
@@ -86,14 +86,14 @@ def test_polars_counts_the_very_bins_of_the_core_and_the_same_moments(tmp_path, 
 )
 def test_columns_of_other_types_count_alike(tmp_path, profile, schema, convert):
     columns = reference(500, seed=3)
-    found = count_files(profile, [write(tmp_path, columns, schema=schema)])
+    found = FileCounter(profile).count([write(tmp_path, columns, schema=schema)])
     columns["x"] = [convert(x) for x in columns["x"]]
     assert found.counts == {name: bin_counts(profile["features"][name], values) for name, values in columns.items()}
 
 
 def test_truth_values_are_categories_by_their_names(tmp_path):
     profile = reference_profile({"flag": pd.Series([True, False, True])}, ["flag"])
-    found = count_files(profile, [write(tmp_path, {"flag": [True, None, False, True]})])
+    found = FileCounter(profile).count([write(tmp_path, {"flag": [True, None, False, True]})])
     assert found.counts["flag"] == bin_counts(profile["features"]["flag"], [True, None, False, True]) == [1, 2, 0, 0, 1]
 
 
@@ -104,7 +104,7 @@ def test_files_go_by_the_day_of_their_folder_and_scores_are_judged_where_there_a
         write(tmp_path / f"write=w/ds=2013-07-0{day}", columns, "part-1.parquet")
     files = find_files([f"{tmp_path}/**/*.parquet"])
     assert {day: len(paths) for day, paths in files.items()} == {date(2013, 7, 1): 2, date(2013, 7, 2): 2}
-    counted = {day: count_files(profile, paths) for day, paths in files.items()}
+    counted = {day: FileCounter(profile).count(paths) for day, paths in files.items()}
     assert [found.rows for found in counted.values()] == [600, 600]
     assert ["score" in found.counts for found in counted.values()] == [False, True]
     assert find_files([f"{tmp_path}/**/*.parquet"], date(2013, 7, 2)) == {date(2013, 7, 2): files[date(2013, 7, 2)]}
@@ -124,7 +124,7 @@ def test_what_has_moved_is_told_with_its_cause_and_its_first_day(tmp_path, profi
             columns["gate"] = [None if i % 3 == 0 else gate for i, gate in enumerate(columns["gate"])]
         write(tmp_path / f"ds=2013-07-{day:02}", columns)
     files = find_files([f"{tmp_path}/*/*.parquet"])
-    days = {day: count_files(profile, paths) for day, paths in files.items()}
+    days = {day: FileCounter(profile).count(paths) for day, paths in files.items()}
     verdicts = judge(profile, days)
     findings = find_causes(profile, files, days, verdicts)
     assert {name: found.cause for name, found in findings.items()} == {"whole": UNIT, "level": CONSTANT, "gate": MISSING}
