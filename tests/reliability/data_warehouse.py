@@ -16,6 +16,8 @@ from aws_process import LocalAwsProcess
 from data_deliveries import FEATURES, GROUP, LABELS
 from fault_helpers import Faults
 
+from flywheel.core.features import Label
+
 PROJECT = Path(__file__).parents[2]
 SQL = PROJECT / "include" / "sql"
 TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(SQL), undefined=jinja2.StrictUndefined)  # noqa: S701
@@ -126,7 +128,8 @@ class Tables:
         self.warehouse, self.lake_uri = warehouse, lake_uri
         columns = {"version": "INTEGER", "previous": "INTEGER", "amount": "DOUBLE PRECISION"}
         kinds = {name: SimpleNamespace(sql_type=kind) for name, kind in columns.items()}
-        self._definition = SimpleNamespace(table=f"visits{next(_NUMBERS)}_v1", columns=kinds)
+        label = Label(meaning="whether somebody came", lag_days=1)
+        self._definition = SimpleNamespace(table=f"visits{next(_NUMBERS)}_v1", columns=kinds, label=label)
         setup = sorted(path.name for path in (SQL / "setup" / "features").glob("*.sql"))
         warehouse.run([TEMPLATES.get_template(f"setup/features/{file}").render(features=self._definition) for file in setup])
         self.names = {zone: f"{zone.partition('/')[0]}.{self._definition.table}" for zone in (FEATURES, LABELS)}

@@ -22,6 +22,8 @@ import pytest
 from data_readers import Reader
 from data_warehouse import PROJECT, ROLE, SHORT, SQL, TEMPLATES, Warehouse
 
+from flywheel.core.features import Label
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SEED = os.environ.get("KILL_SEED", "2013")
@@ -67,15 +69,13 @@ class Predictions:
         self.name = f"publications{next(_NUMBERS)}"
         self.table = f"predictions.{self.name}"
         columns = {"n": SimpleNamespace(sql_type="INTEGER")}
-        self.features = SimpleNamespace(table=f"{self.name}_v1", columns=columns)
+        self.features = SimpleNamespace(table=f"{self.name}_v1", columns=columns, label=Label(meaning="late", lag_days=1))
         names = {"features": self.features, "model": SimpleNamespace(name=self.name, features=self.features)}
         for part in ("features", "model"):
             setup = sorted((SQL / "setup" / part).glob("*.sql"))
             warehouse.run([TEMPLATES.get_template(str(path.relative_to(SQL))).render(names) for path in setup])
         rows = ", ".join(
-            f"('{day}-{n}', '{day} 10:00:00', '{day}', {n}, {n + 1})"
-            for day in Run("r0", 0, 3).days
-            for n in range(ENTITIES)
+            f"('{day}-{n}', '{day} 10:00:00', '{day}', {n}, {n + 1})" for day in Run("r0", 0, 3).days for n in range(ENTITIES)
         )
         table = f"features.{self.features.table} (entity_id, event_time, ds, n, checksum)"
         warehouse.run([f"INSERT INTO {table} VALUES {rows}"])
