@@ -176,10 +176,13 @@ def _of_model(model: ModelSpec) -> dict[str, Any]:
 
     @pass_context
     def periods(context: Mapping[str, Any]) -> list[dict[str, str]]:
-        """What monitoring measures, as start and end: each week that ended in the run's days, and the trailing window judged."""
-        days = labelled(context)
+        """What monitoring measures, as start and end: each week that ended in the run's days, and the trailing window judged.
+
+        No period is there twice: its rows would be, too.
+        """
+        days, last = labelled(context), judged(context)
         weeks = [week for week in Window(days.start - timedelta(days=6), days.end).weeks() if week.end >= days.start]
-        return [period.as_dict() for period in [*weeks, judged(context)]]
+        return [period.as_dict() for period in [*(week for week in weeks if week != last), last]]
 
     @pass_context
     def compared(context: Mapping[str, Any]) -> list[Window]:

@@ -202,9 +202,7 @@ class Monitoring(Spec):
 
         :param context: the features that are only watched
         """
-        return Rules(
-            self.psi_rule, frozenset(context), self.driver_share, threshold=self.psi_threshold, alpha=self.psi_alpha
-        )  # fmt: skip
+        return Rules(self.psi_rule, frozenset(context), self.driver_share, threshold=self.psi_threshold, alpha=self.psi_alpha)
 
     def accuracy_rules(self, metric: str = "gini") -> AccuracyRules:
         """What accuracy is judged by.

@@ -101,6 +101,11 @@ class Decision:
     held_by: tuple[str, ...]
     reason: str
 
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """Short names of what the reason tells, the same from day to day."""
+        return tuple(sorted(f"{finding.feature} {finding.cause}" for finding in _told(self.findings)))
+
 
 def decide(
     profile: Mapping[str, Any],
@@ -239,14 +244,18 @@ def _sentence(
     return text + (" (context)" if context else "")
 
 
+def _told(findings: Sequence[Finding]) -> list[Finding]:
+    """Those that want a person or a retraining; the notes where none does."""
+    return [finding for finding in findings if finding.level != NOTE] or list(findings)
+
+
 def _reason(level: str, findings: Sequence[Finding], unknown: Sequence[str], held_by: Sequence[str], judged: int) -> str:
     if level == UNKNOWN:
         return f"cannot tell: too few rows to judge {', '.join(unknown)}"
     if not findings:
         doubt = f"; too few independent rows to judge {', '.join(unknown)}" if unknown else ""
         return f"none of {judged} features has moved{doubt}"
-    first = [finding for finding in findings if finding.level == findings[0].level]
-    text = "; ".join(finding.sentence for finding in first)
+    text = "; ".join(finding.sentence for finding in _told(findings))
     if held_by and findings[0].level == RETRAIN:
         return f"{text}; a retraining has to wait until {', '.join(held_by)} is repaired"
     return text

@@ -39,16 +39,11 @@ class MeasureAccuracyOperator(MeasureOperator):
             served.setdefault(segment, []).append(Outcome(day=day, **row))
         baseline = read_baseline(json.loads(self.read(self.baseline))) if self.baseline else {}
         judged = windows[-1]
-        judgement = judge_accuracy(
-            baseline,
-            served,
-            judged,
-            self.model.monitoring.accuracy_rules(self.judged_by),
-        )
+        judgement = judge_accuracy(baseline, served, judged, self.model.monitoring.accuracy_rules(self.judged_by))
         rows = [[judged.start, judged.end, *_as_row(segment)] for segment in judgement.segments]
         for window in windows[:-1]:
             days = [one for one in served.get(WHOLE, ()) if window.start <= one.day <= window.end]
-            if days and window != judged:
+            if days:
                 rows.append([window.start, window.end, *_as_row(measure_segment(WHOLE, days, baseline.get(WHOLE, ())))])
         causes = ", ".join(judgement.causes)
         told = {"evidence": judgement.evidence, "causes": causes, "reason": judgement.reason}

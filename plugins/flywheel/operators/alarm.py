@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.amazon.aws.hooks.sns import SnsHook
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
@@ -110,7 +111,7 @@ class RaiseAlarmOperator(RedshiftQueryOperator):
 
     def _message(self, context: Context, found: Mapping[str, Mapping[str, Any]]) -> str:
         judged, ti = json.loads(self.judged), context["ti"]
-        bucket, _, key = self.pictures.removeprefix("s3://").partition("/")
+        bucket, key = S3Hook.parse_s3_url(self.pictures)
         base = conf.get("api", "base_url", fallback="").rstrip("/")
         place = f"https://console.aws.amazon.com/s3/object/{bucket}?prefix={quote(key)}"
         return "\n".join(

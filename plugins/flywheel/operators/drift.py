@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from flywheel.core.counting import DayCounts, add_counts, days_from_json, sql_counts
@@ -46,7 +47,7 @@ class MeasureDriftOperator(MeasureOperator):
 
     def execute(self, context: Context) -> Any:
         """Reads the profile (some 20 kB), writes the statement, runs it."""
-        profile, windows = self._profile(), self.windows()
+        profile, windows = self.champions_profile, self.windows()
         scans = []
         if not self.feature_counts:
             scans.append(_scan(self.table, sql_counts(profile, moments=True), "features_on", "rows_counted"))
@@ -64,27 +65,24 @@ class MeasureDriftOperator(MeasureOperator):
 
     def result(self, client: Any, identity: Identity, description: Mapping[str, Any]) -> Any:
         """A decision for each period; all of it on S3."""
-        profile, windows = self._profile(), self.windows()
+        profile, windows = self.champions_profile, self.windows()
         days = self._days(profile, read_rows(client, identity["Id"]))
         features: list[list[Any]] = []
         decisions: list[dict[str, Any]] = []
-        metrics: list[Any] = []
         for window in windows:
             verdicts, decision = self._judge(profile, window, days)
             found = {finding.feature: finding for finding in decision.findings}
             features += [
                 [window.start, window.end, *_as_row(profile, verdict, found.get(verdict.feature))] for verdict in verdicts
             ]
-            urgent = [finding for finding in decision.findings if finding.level == decision.level]
-            causes = sorted(f"{finding.feature} {finding.cause}" for finding in urgent)
-            told = {"causes": ", ".join(causes), "held_by": ", ".join(decision.held_by), "reason": decision.reason}
+            told = {"causes": ", ".join(decision.causes), "held_by": ", ".join(decision.held_by), "reason": decision.reason}
             decisions.append({**window.as_dict(), "level": decision.level, **told})
-            metrics = [self.metric("PSI", verdict.psi, Feature=verdict.feature) for verdict in verdicts]
-            metrics.append(self.metric("DriftedFeatures", float(len(decision.findings))))
         self.write_rows("feature_drift", features)
         self.write_rows("drift_decisions", [list(decision.values()) for decision in decisions])
+        # The last period is the one judged: it is drawn, and CloudWatch hears of it.
         self._draw(profile, windows[-1], verdicts, decision, days)
-        return {"decisions": decisions, "metrics": metrics}
+        metrics = [self.metric("PSI", verdict.psi, Feature=verdict.feature) for verdict in verdicts]
+        return {"decisions": decisions, "metrics": [*metrics, self.metric("DriftedFeatures", float(len(decision.findings)))]}
 
     def _days(self, profile: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[date, DayCounts]:
         """The counts of each day, of features and scores together."""
@@ -142,7 +140,9 @@ class MeasureDriftOperator(MeasureOperator):
         )
         self.write(PAGE, page)
 
-    def _profile(self) -> dict[str, Any]:
+    @cached_property
+    def champions_profile(self) -> dict[str, Any]:
+        """The profile, read once a process."""
         return read_profile(json.loads(self.read(self.profile)))
 
 

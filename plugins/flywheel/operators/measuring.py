@@ -50,12 +50,12 @@ class MeasureOperator(RedshiftQueryOperator):
 
     def read(self, uri: str) -> str:
         """The text of an object."""
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        bucket, key = S3Hook.parse_s3_url(uri)
         return str(self.s3.read_key(key=key, bucket_name=bucket))
 
     def write(self, name: str, text: str) -> None:
         """A file of the output folder."""
-        bucket, _, folder = self.output_uri.removeprefix("s3://").partition("/")
+        bucket, folder = S3Hook.parse_s3_url(self.output_uri)
         self.s3.load_string(text, f"{folder}/{name}", bucket, replace=True)
 
     def write_rows(self, table: str, rows: Sequence[Sequence[Any]]) -> None:

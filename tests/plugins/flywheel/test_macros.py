@@ -78,6 +78,8 @@ def test_monitoring_measures_the_weeks_that_ended_and_judges_the_trailing_window
     ]  # fmt: skip
     monday = context("2013-04-08", "2013-04-08", ti=champion(OF_V1))
     assert [p["start"] for p in names["periods"](monday)] == ["2013-04-01", "2013-03-11"], "Sunday's labels came on Monday"
+    by_week = MODEL.model_copy(update={"monitoring": MODEL.monitoring.model_copy(update={"window_days": 7})})
+    assert template_names(by_week)["periods"](monday) == [{"start": "2013-04-01", "end": "2013-04-07"}], "once"
 
 
 def second(**changes: Any) -> Features:

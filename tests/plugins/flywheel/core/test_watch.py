@@ -74,6 +74,8 @@ def test_a_driver_that_shifts_is_a_retraining_and_the_sentence_says_all():
 def test_context_features_and_those_the_model_hardly_uses_are_notes():
     decision = watch(weather=shifted, minor=shifted)
     assert (decision.level, levels(decision)) == ("note", [("weather", "shift", "note"), ("minor", "shift", "note")])
+    assert decision.causes == ("minor shift", "weather shift")
+    assert watch(weather=shifted, driver=shifted).causes == ("driver shift",), "notes are not told where more is wanted"
     assert decision.findings[0].sentence.endswith("(context)")
     assert watch(Rules(driver_share=0.6), driver=shifted).level == "note"
 
@@ -105,6 +107,7 @@ def test_a_broken_column_calls_a_person_and_holds_back_the_retraining(feature, d
     assert levels(decision)[0] == ("second", "shift", "retrain")
     assert (feature, cause, "alert") in levels(decision) and decision.held_by == (feature,)
     assert decision.level == "alert" and decision.reason.endswith(f"; a retraining has to wait until {feature} is repaired")
+    assert f"; {feature} " in decision.reason and decision.causes == tuple(sorted(("second shift", f"{feature} {cause}")))
 
 
 def test_a_unit_change_is_told_with_its_factor():
